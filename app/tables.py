@@ -1,0 +1,254 @@
+"""Every table of the database, in SQLAlchemy's typed form. Migrations never import this module; a test compares the two.
+
+Observations are append-only: a correction is a new row that `supersedes` an older one, a retraction a new row of status
+`retracted` that does; `superseded_by_id` is the index of that relation, written in the same transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+RowId = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only an INTEGER primary key."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, always aware and in UTC on the Python side, whatever the database keeps."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"expected an aware datetime, got {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def utc_now() -> datetime:
+    """The present moment, aware."""
+    return datetime.now(UTC)
+
+
+class Table(DeclarativeBase):
+    """Base of all tables, with names for every constraint so that migrations can speak of them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class SearchSpaceRecord(Table):
+    """A search space that tasks can name: built in (no definition), declared by a user, or the open `graph` space."""
+
+    __tablename__ = "search_spaces"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))  # built_in | graph | declared
+    description: Mapped[str] = mapped_column(Text, default="")
+    definition: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class TaskRecord(Table):
+    """Search space × data set × metric (× device). `revision` counts changes to its observations."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(128), unique=True)
+    search_space: Mapped[str] = mapped_column(ForeignKey("search_spaces.name"), index=True)
+    dataset: Mapped[str] = mapped_column(String(128))
+    metric: Mapped[str] = mapped_column(String(64))
+    unit: Mapped[str] = mapped_column(String(32))
+    direction: Mapped[str] = mapped_column(String(8))  # maximize | minimize
+    device: Mapped[str | None] = mapped_column(String(64))
+    max_fidelity: Mapped[float | None]  # the fidelity (such as epochs) that counts as final; None: the largest seen
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
+    num_observations: Mapped[int] = mapped_column(default=0)  # current ones: neither superseded nor retracted
+    revision: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class ArchitectureRecord(Table):
+    """One architecture, known by the hash of its canonical form; written once, never changed."""
+
+    __tablename__ = "architectures"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # the hash
+    hash_algorithm: Mapped[str] = mapped_column(String(32))
+    graph: Mapped[dict[str, Any]] = mapped_column(JSON)  # the canonical form as DAG JSON
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class NotationRecord(Table):
+    """How one search space writes an architecture (the first genotype that was seen)."""
+
+    __tablename__ = "notations"
+
+    architecture_id: Mapped[str] = mapped_column(ForeignKey("architectures.id"), primary_key=True)
+    search_space: Mapped[str] = mapped_column(ForeignKey("search_spaces.name"), primary_key=True)
+    genotype: Mapped[str] = mapped_column(Text)
+
+
+class ObservationRecord(Table):
+    """One measured value, or the news that there is none (failed, infeasible, retracted). Append-only."""
+
+    __tablename__ = "observations"
+    __table_args__ = (
+        UniqueConstraint("task_id", "client_key"),
+        Index("ix_observations_task_id_id", "task_id", "id"),
+        Index(
+            "ix_observations_current",
+            "task_id",
+            "architecture_id",
+            sqlite_where=text("superseded_by_id IS NULL"),
+            postgresql_where=text("superseded_by_id IS NULL"),
+        ),
+        Index("ix_observations_architecture_id", "architecture_id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
+    architecture_id: Mapped[str] = mapped_column(ForeignKey("architectures.id"))
+    status: Mapped[str] = mapped_column(String(16))  # ok | failed | infeasible | retracted
+    value: Mapped[float | None]
+    seed: Mapped[int | None] = mapped_column(BigInteger)
+    fidelity: Mapped[float | None]
+    cost: Mapped[float | None]
+    reason: Mapped[str | None] = mapped_column(Text)
+    client_key: Mapped[str | None] = mapped_column(String(128))
+    supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("observations.id"))
+    superseded_by_id: Mapped[int | None] = mapped_column(RowId)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class ModelVersionRecord(Table):
+    """One set of meta-learned initial parameters. Immutable; its files lie under the data directory."""
+
+    __tablename__ = "model_versions"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # from the weights' own hash
+    parent_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))
+    origin: Mapped[str] = mapped_column(String(16))  # shipped | fine_tune | uploaded
+    manifest: Mapped[dict[str, Any]] = mapped_column(JSON)
+    weights: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # safetensors
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class AliasRecord(Table):
+    """Which model version `champion` and `candidate` mean now."""
+
+    __tablename__ = "aliases"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    model_version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class PromotionRecord(Table):
+    """Every decision about a candidate, with the numbers it rests on. Append-only."""
+
+    __tablename__ = "promotions"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    model_version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    previous_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))
+    promoted: Mapped[bool]
+    reason: Mapped[str] = mapped_column(Text)
+    comparison: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class AdaptationRecord(Table):
+    """The parameters after the inner loop for one task, one support set and one model version."""
+
+    __tablename__ = "adaptations"
+    __table_args__ = (UniqueConstraint("task_id", "model_version_id"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
+    model_version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    support_hash: Mapped[str] = mapped_column(String(32))
+    num_observations: Mapped[int]
+    task_revision: Mapped[int]  # the task's revision that the support set was read at
+    payload: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # safetensors
+    seconds: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class PredictionRecord(Table):
+    """A prediction that was answered: matched later with its observation, it is the honest test set."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (Index("ix_predictions_task_id_architecture_id", "task_id", "architecture_id"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
+    architecture_id: Mapped[str] = mapped_column(String(32))  # no foreign key: most are never measured, so never stored
+    model_version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
+    num_observations: Mapped[int]
+    mean: Mapped[float]
+    std: Mapped[float]
+    lower: Mapped[float]
+    upper: Mapped[float]
+    last_observation_id: Mapped[int] = mapped_column(RowId)  # what was known: the task's observations up to this one
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class JobRecord(Table):
+    """Durable work (adapt, fine-tune, import), claimed under a lease so that a dead worker's job is taken over."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_kind_id", "state", "kind", "id"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))  # adapt | fine_tune
+    state: Mapped[str] = mapped_column(String(16), default="queued")  # queued | running | done | failed | cancelled
+    dedupe_key: Mapped[str | None] = mapped_column(
+        String(128), unique=True
+    )  # set while queued, so that many posts make one job
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    error: Mapped[str | None] = mapped_column(Text)
+    percent: Mapped[float] = mapped_column(default=0.0)
+    stage: Mapped[str] = mapped_column(String(128), default="")
+    log_tail: Mapped[str] = mapped_column(Text, default="")
+    attempts: Mapped[int] = mapped_column(default=0)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    lease_owner: Mapped[str | None] = mapped_column(String(64))
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,0 +1,416 @@
+"""Architecture: a frozen typed DAG with a canonical form and a hash that does not depend on node order.
+
+The canonical form is found by colour refinement (nodes are told apart by operation, depth, height and, repeatedly, by the
+colours of their neighbours) and, where symmetric nodes remain, by individualisation and refinement with automorphism
+pruning, as in McKay & Piperno, "Practical graph isomorphism, II", Journal of Symbolic Computation 2014. It is exact:
+two graphs have the same canonical form if and only if they are isomorphic. Labelled by `HASH_ALGORITHM`, which is to be
+stored beside every hash.
+
+Notation: N nodes, E edges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from predictor.errors import InvalidGraphError, TooSymmetricError
+
+HASH_ALGORITHM = "archcast-dag-1"
+DERIVED_ATTRIBUTES = frozenset({"params", "flops"})
+"""Global attributes that follow from the rest: known or not, the architecture is the same, so no hash contains them."""
+
+_MAX_LEAVES = 2_000
+_MAX_DEPTH = 300
+
+AttributeValue = bool | int | float | str
+Attributes = tuple[tuple[str, AttributeValue], ...]
+
+
+def _checked_attributes(attributes: Mapping[str, object], owner: str) -> Attributes:
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not name:
+            raise InvalidGraphError(f"{owner}: expected attribute names to be non-empty text, got {name!r}")
+        if not isinstance(value, bool | int | float | str):
+            raise InvalidGraphError(
+                f"{owner}: expected attribute {name!r} to be a number, text or a truth value, got {type(value).__name__}"
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InvalidGraphError(f"{owner}: expected attribute {name!r} to be finite, got {value}")
+    return tuple(sorted(attributes.items()))  # type: ignore[arg-type]
+
+
+def _plain(value: AttributeValue) -> AttributeValue:
+    """3.0 and 3 are the same number, True is no number."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a node does: its kind and attributes such as kernel_size, stride, channels, heads. Build with `of`."""
+
+    kind: str
+    attributes: Attributes = ()
+
+    @classmethod
+    def of(cls, kind: str, **attributes: AttributeValue) -> Operation:
+        """An operation with its attributes in canonical order.
+
+        Raises:
+            InvalidGraphError: if the kind is empty or an attribute is not a finite number, text or truth value.
+        """
+        if not isinstance(kind, str) or not kind:
+            raise InvalidGraphError(f"expected an operation's kind to be non-empty text, got {kind!r}")
+        checked = _checked_attributes(attributes, f"operation {kind!r}")
+        return cls(kind, tuple((name, _plain(value)) for name, value in checked))
+
+    @cached_property
+    def key(self) -> str:
+        """Canonical text; equal operations have equal keys and different ones do not."""
+        return json.dumps([self.kind, *([name, value] for name, value in self.attributes)], separators=(",", ":"))
+
+    def get(self, name: str, default: AttributeValue | None = None) -> AttributeValue | None:
+        """The attribute of that name, or `default`."""
+        return next((value for own, value in self.attributes if own == name), default)
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """One candidate: operations joined by edges, and attributes of the whole.
+
+    Two architectures are equal when their graphs are isomorphic and their global attributes (less the derived ones) agree.
+    `genotype` is the string form in the notation of the space that made it, if one did; it takes no part in equality.
+
+    Raises:
+        InvalidGraphError: if there is no node, an edge points outside, to its own node, or twice, or there is a cycle.
+    """
+
+    operations: tuple[Operation, ...]
+    edges: tuple[tuple[int, int], ...]  # (E, 2) as (source, target)
+    global_attributes: Attributes = ()
+    genotype: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        num_nodes = len(self.operations)
+        if num_nodes == 0:
+            raise InvalidGraphError("expected at least one node, got none")
+        if len(set(self.edges)) != len(self.edges):
+            repeated = next(edge for edge in self.edges if self.edges.count(edge) > 1)
+            raise InvalidGraphError(f"expected every edge once, got {list(repeated)} more than once")
+        for source, target in self.edges:
+            if not (0 <= source < num_nodes and 0 <= target < num_nodes):
+                raise InvalidGraphError(
+                    f"expected edges between nodes 0 to {num_nodes - 1}, got an edge from {source} to {target}"
+                )
+            if source == target:
+                raise InvalidGraphError(f"expected no edge from a node to itself, got one at node {source}")
+        if len(self.topological_order) != num_nodes:
+            stuck = sorted(set(range(num_nodes)) - set(self.topological_order))
+            raise InvalidGraphError(f"expected a graph without cycles, got one through or before nodes {stuck[:10]}")
+
+    @classmethod
+    def build(
+        cls,
+        operations: Iterable[Operation],
+        edges: Iterable[tuple[int, int]],
+        global_attributes: Mapping[str, AttributeValue] | None = None,
+        genotype: str | None = None,
+    ) -> Architecture:
+        """An architecture from plain collections.
+
+        Raises:
+            InvalidGraphError: see the class.
+        """
+        checked = _checked_attributes(global_attributes or {}, "global attributes")
+        return cls(tuple(operations), tuple(edges), tuple((name, _plain(value)) for name, value in checked), genotype)
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return len(self.operations)
+
+    @cached_property
+    def predecessors(self) -> tuple[tuple[int, ...], ...]:
+        """For every node the nodes that feed it."""
+        found: list[list[int]] = [[] for _ in self.operations]
+        for source, target in self.edges:
+            found[target].append(source)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def successors(self) -> tuple[tuple[int, ...], ...]:
+        """For every node the nodes it feeds."""
+        found: list[list[int]] = [[] for _ in self.operations]
+        for source, target in self.edges:
+            found[source].append(target)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def topological_order(self) -> tuple[int, ...]:
+        """Nodes so that every edge points forward; shorter than N only while validation looks for a cycle."""
+        waiting = [len(sources) for sources in self.predecessors]
+        order = [node for node, count in enumerate(waiting) if count == 0]
+        for node in order:  # grows while it is walked
+            for target in self.successors[node]:
+                waiting[target] -= 1
+                if waiting[target] == 0:
+                    order.append(target)
+        return tuple(order)
+
+    @cached_property
+    def canonical_order(self) -> tuple[int, ...]:
+        """The nodes' numbers in the order of the canonical form.
+
+        Raises:
+            TooSymmetricError: if the graph has so many look-alike parts that the order is not found within the limit.
+        """
+        return _CanonicalSearch(self).order()
+
+    @cached_property
+    def hash(self) -> str:
+        """32 hexadecimal digits, equal for equal architectures whatever their node order.
+
+        Raises:
+            TooSymmetricError: see `canonical_order`.
+        """
+        digest = hashlib.sha256(f"{HASH_ALGORITHM}\n".encode())
+        digest.update(repr(_certificate(self, self.canonical_order)).encode())
+        identity = [pair for pair in self.global_attributes if pair[0] not in DERIVED_ATTRIBUTES]
+        digest.update(json.dumps(identity, separators=(",", ":")).encode())
+        return digest.hexdigest()[:32]
+
+    def canonical(self) -> Architecture:
+        """The same architecture with its nodes in canonical order and its edges sorted."""
+        position = {node: place for place, node in enumerate(self.canonical_order)}
+        return Architecture(
+            tuple(self.operations[node] for node in self.canonical_order),
+            tuple(sorted((position[source], position[target]) for source, target in self.edges)),
+            self.global_attributes,
+            self.genotype,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self.hash == other.hash if isinstance(other, Architecture) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def to_json(self) -> dict[str, Any]:
+        """The DAG document that `from_json` reads."""
+        document: dict[str, Any] = {
+            "nodes": [
+                {"kind": op.kind, **({"attributes": dict(op.attributes)} if op.attributes else {})}
+                for op in self.operations
+            ],
+            "edges": [list(edge) for edge in self.edges],
+        }
+        if self.global_attributes:
+            document["attributes"] = dict(self.global_attributes)
+        return document
+
+    @classmethod
+    def from_json(cls, document: object) -> Architecture:
+        """Reads `{"nodes": [{"kind": …, "attributes": {…}}], "edges": [[source, target]], "attributes": {…}}`.
+
+        Raises:
+            InvalidGraphError: if the document has another form or its graph is none.
+        """
+        if not isinstance(document, Mapping):
+            raise InvalidGraphError(f"expected an object with nodes and edges, got {type(document).__name__}")
+        unknown = sorted(set(document) - {"nodes", "edges", "attributes"})
+        if unknown:
+            raise InvalidGraphError(f"expected the keys nodes, edges and attributes, got also {unknown}")
+        return cls.build(
+            [_operation_from_json(number, node) for number, node in enumerate(_list(document, "nodes"))],
+            [_edge_from_json(number, edge) for number, edge in enumerate(_list(document, "edges"))],
+            _mapping(document.get("attributes", {}), "attributes"),
+        )
+
+
+def _list(document: Mapping[str, object], key: str) -> Sequence[object]:
+    value = document.get(key)
+    if not isinstance(value, list | tuple):
+        raise InvalidGraphError(f"expected {key} to be a list, got {type(value).__name__}")
+    return value
+
+
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidGraphError(f"expected {name} to be an object, got {type(value).__name__}")
+    return value
+
+
+def _operation_from_json(number: int, node: object) -> Operation:
+    fields = _mapping(node, f"node {number}")
+    unknown = sorted(set(fields) - {"kind", "attributes"})
+    if unknown:
+        raise InvalidGraphError(f"node {number}: expected the keys kind and attributes, got also {unknown}")
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or not kind:
+        raise InvalidGraphError(f"node {number}: expected kind to be non-empty text, got {kind!r}")
+    attributes = _checked_attributes(
+        _mapping(fields.get("attributes", {}), f"node {number}: attributes"), f"node {number}"
+    )
+    return Operation(kind, tuple((name, _plain(value)) for name, value in attributes))
+
+
+def _edge_from_json(number: int, edge: object) -> tuple[int, int]:
+    match edge:
+        case [int(source), int(target)] if not isinstance(source, bool) and not isinstance(target, bool):
+            return source, target
+    raise InvalidGraphError(f"edge {number}: expected two whole numbers [source, target], got {edge!r}")
+
+
+def _certificate(
+    architecture: Architecture, order: Sequence[int]
+) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+    """Operations and edges as they read in that order: equal certificates mean the same labelled graph."""
+    position = [0] * len(order)
+    for place, node in enumerate(order):
+        position[node] = place
+    edges = sorted((position[source], position[target]) for source, target in architecture.edges)
+    return tuple(architecture.operations[node].key for node in order), tuple(edges)
+
+
+class _CanonicalSearch:
+    """Finds the smallest certificate among the orders that refinement and individualisation can lead to."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self._architecture = architecture
+        self._predecessors = architecture.predecessors
+        self._successors = architecture.successors
+        self._automorphisms: list[dict[int, int]] = []
+        self._leaves = 0
+
+    def order(self) -> tuple[int, ...]:
+        colors = self._refined(self._initial_colors())
+        order, _ = self._best(colors, depth=0)
+        return order
+
+    def _initial_colors(self) -> list[int]:
+        architecture = self._architecture
+        num_nodes = architecture.num_nodes
+        depth, height = [0] * num_nodes, [0] * num_nodes
+        for node in architecture.topological_order:
+            for target in self._successors[node]:
+                depth[target] = max(depth[target], depth[node] + 1)
+        for node in reversed(architecture.topological_order):
+            for target in self._successors[node]:
+                height[node] = max(height[node], height[target] + 1)
+        signatures = [
+            (
+                depth[node],
+                -height[node],
+                architecture.operations[node].key,
+                len(self._predecessors[node]),
+                len(self._successors[node]),
+            )
+            for node in range(num_nodes)
+        ]
+        rank = {signature: number for number, signature in enumerate(sorted(set(signatures)))}
+        return [rank[signature] for signature in signatures]
+
+    def _refined(self, colors: list[int]) -> list[int]:
+        """Splits colours by the neighbours' colours until nothing changes; ranks keep the result free of labels."""
+        num_colors, num_nodes = len(set(colors)), len(colors)
+        while num_colors < num_nodes:
+            signatures = [
+                (
+                    colors[node],
+                    tuple(sorted([colors[source] for source in self._predecessors[node]])),
+                    tuple(sorted([colors[target] for target in self._successors[node]])),
+                )
+                for node in range(num_nodes)
+            ]
+            rank = {signature: number for number, signature in enumerate(sorted(set(signatures)))}
+            if len(rank) == num_colors:
+                break
+            num_colors = len(rank)
+            colors = [rank[signature] for signature in signatures]
+        return colors
+
+    def _smallest_cell(self, colors: list[int]) -> list[int] | None:
+        """Nodes of the first colour that several nodes share."""
+        cells: dict[int, list[int]] = {}
+        for node, color in enumerate(colors):
+            cells.setdefault(color, []).append(node)
+        shared = [color for color, nodes in cells.items() if len(nodes) > 1]
+        return cells[min(shared)] if shared else None
+
+    def _are_twins(self, nodes: list[int]) -> bool:
+        """Whether the nodes share all their neighbours, so that any order among them gives the same graph."""
+        first = (set(self._predecessors[nodes[0]]), set(self._successors[nodes[0]]))
+        return all((set(self._predecessors[v]), set(self._successors[v])) == first for v in nodes[1:])
+
+    def _individualised(self, colors: list[int], ahead: Sequence[int]) -> list[int]:
+        """Gives the nodes `ahead`, in that order, colours of their own before all others of their cell."""
+        place = {node: number for number, node in enumerate(ahead)}
+        signatures = [(color, place.get(node, len(ahead))) for node, color in enumerate(colors)]
+        rank = {signature: number for number, signature in enumerate(sorted(set(signatures)))}
+        return self._refined([rank[signature] for signature in signatures])
+
+    def _leaf(self, colors: list[int]) -> tuple[int, ...]:
+        self._leaves += 1
+        if self._leaves > _MAX_LEAVES:
+            raise TooSymmetricError(
+                f"expected a graph whose canonical form takes at most {_MAX_LEAVES} labellings, got one of "
+                f"{self._architecture.num_nodes} nodes with more look-alike parts than that"
+            )
+        return tuple(sorted(range(len(colors)), key=colors.__getitem__))
+
+    def _any_leaf(self, colors: list[int]) -> tuple[int, ...]:
+        """Follows the first choice everywhere."""
+        while (cell := self._smallest_cell(colors)) is not None:
+            colors = self._individualised(colors, cell if self._are_twins(cell) else cell[:1])
+        return self._leaf(colors)
+
+    def _best(self, colors: list[int], depth: int) -> tuple[tuple[int, ...], object]:
+        """The order below these colours whose certificate is smallest, with the certificate."""
+        cell = self._smallest_cell(colors)
+        while cell is not None and self._are_twins(cell):
+            colors = self._individualised(colors, cell)
+            cell = self._smallest_cell(colors)
+        if cell is None:
+            order = self._leaf(colors)
+            return order, _certificate(self._architecture, order)
+        if depth > _MAX_DEPTH:
+            raise TooSymmetricError(f"expected at most {_MAX_DEPTH} independent symmetries, got more")
+        known_before = len(self._automorphisms)
+        first = self._individualised(colors, cell[:1])
+        best_order, best = self._best(first, depth + 1)
+        first_leaf = self._any_leaf(first)
+        first_certificate = _certificate(self._architecture, first_leaf)
+        tried = [cell[0]]
+        for node in cell[1:]:
+            if self._shares_orbit(node, tried, self._automorphisms[known_before:]):
+                continue
+            tried.append(node)
+            branch = self._individualised(colors, [node])
+            leaf = self._any_leaf(branch)
+            if _certificate(self._architecture, leaf) == first_certificate:  # nothing new below this choice
+                self._automorphisms.append(dict(zip(first_leaf, leaf, strict=True)))
+                continue
+            order, certificate = self._best(branch, depth + 1)
+            if certificate < best:  # type: ignore[operator]
+                best_order, best = order, certificate
+        return best_order, best
+
+    def _shares_orbit(self, node: int, tried: list[int], automorphisms: list[dict[int, int]]) -> bool:
+        """Whether automorphisms that keep all earlier choices in place carry `node` to a node that was tried.
+
+        Those found while this choice was being explored do: every earlier choice has a colour of its own there.
+        """
+        reached, waiting = {node}, [node]
+        while waiting:
+            at = waiting.pop()
+            for automorphism in automorphisms:
+                target = automorphism[at]
+                if target not in reached:
+                    reached.add(target)
+                    waiting.append(target)
+        return not reached.isdisjoint(tried)

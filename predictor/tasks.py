@@ -1,0 +1,134 @@
+"""Task, Metric, Observation, SupportSet: what a surrogate adapts to."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.architecture import Architecture
+from predictor.errors import InvalidMetricError, InvalidSupportSetError
+
+Direction = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is measured: its name, its unit and which way is better.
+
+    Raises:
+        InvalidMetricError: if the name is empty or the direction is neither maximize nor minimize.
+    """
+
+    name: str
+    unit: str
+    direction: Direction
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InvalidMetricError("expected a metric's name to be non-empty text, got none")
+        if self.direction not in ("maximize", "minimize"):
+            raise InvalidMetricError(f"expected direction to be maximize or minimize, got {self.direction!r}")
+
+    @property
+    def sign(self) -> float:
+        """+1 when larger values are better, -1 when smaller ones are."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Search space × data set × metric (× device)."""
+
+    search_space: str
+    dataset: str
+    metric: Metric
+    device: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Readable and unique among tasks."""
+        parts = [self.search_space, self.dataset, self.metric.name]
+        return "/".join([*parts, self.device] if self.device else parts)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One measured value of one architecture, in the task's metric unit.
+
+    `fidelity` is the training budget behind the value as a fraction of the full one (1.0 = final). `seed` tells repeated
+    measurements apart.
+
+    Raises:
+        InvalidSupportSetError: if the value is not finite or the fidelity is outside (0, 1].
+    """
+
+    architecture: Architecture
+    value: float
+    seed: int | None = None
+    fidelity: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise InvalidSupportSetError(f"expected an observation's value to be finite, got {self.value}")
+        if not 0.0 < self.fidelity <= 1.0:
+            raise InvalidSupportSetError(f"expected a fidelity in (0, 1], got {self.fidelity}")
+
+
+@dataclass(frozen=True)
+class SupportSet:
+    """What a surrogate adapts on: full-fidelity observations of one task, repeated measurements averaged.
+
+    May be empty: then the surrogate answers from what it meta-learned alone.
+    """
+
+    architectures: tuple[Architecture, ...] = ()
+    values: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()  # how many measurements each value is the mean of
+
+    def __post_init__(self) -> None:
+        if not len(self.architectures) == len(self.values) == len(self.counts):
+            raise InvalidSupportSetError(
+                "expected as many values and counts as architectures, got "
+                f"{len(self.architectures)} architectures, {len(self.values)} values, {len(self.counts)} counts"
+            )
+        if not all(math.isfinite(value) for value in self.values):
+            raise InvalidSupportSetError("expected finite values, got NaN or infinity")
+
+    @classmethod
+    def of(cls, observations: Iterable[Observation]) -> SupportSet:
+        """Groups full-fidelity observations by architecture; lower fidelities are left out."""
+        groups: dict[str, list[Observation]] = {}
+        for observation in observations:
+            if observation.fidelity == 1.0:
+                groups.setdefault(observation.architecture.hash, []).append(observation)
+        members = [groups[key] for key in sorted(groups)]
+        return cls(
+            tuple(group[0].architecture for group in members),
+            tuple(math.fsum(o.value for o in group) / len(group) for group in members),
+            tuple(len(group) for group in members),
+        )
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    def __iter__(self) -> Iterator[tuple[Architecture, float]]:
+        return iter(zip(self.architectures, self.values, strict=True))
+
+    @property
+    def targets(self) -> NDArray[np.float64]:  # (S,)
+        """The values as an array."""
+        return np.asarray(self.values, dtype=np.float64)
+
+    @property
+    def hash(self) -> str:
+        """32 hexadecimal digits that name exactly these values of these architectures."""
+        digest = hashlib.sha256()
+        for architecture, value, count in zip(self.architectures, self.values, self.counts, strict=True):
+            digest.update(f"{architecture.hash} {value!r} {count}\n".encode())
+        return digest.hexdigest()[:32]
