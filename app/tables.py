@@ -203,6 +203,7 @@ class AdaptationRecord(Table):
     support_hash: Mapped[str] = mapped_column(String(32))
     num_observations: Mapped[int]
     task_revision: Mapped[int]  # the task's revision that the support set was read at
+    last_observation_id: Mapped[int] = mapped_column(RowId, default=0)  # the newest of the task's observations then
     payload: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # safetensors
     seconds: Mapped[float]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)

@@ -1,10 +1,7 @@
 """Architecture: a frozen typed DAG with a canonical form and a hash that does not depend on node order.
 
-The canonical form is found by colour refinement (nodes are told apart by operation, depth, height and, repeatedly, by the
-colours of their neighbours) and, where symmetric nodes remain, by individualisation and refinement with automorphism
-pruning, as in McKay & Piperno, "Practical graph isomorphism, II", Journal of Symbolic Computation 2014. It is exact:
-two graphs have the same canonical form if and only if they are isomorphic. Labelled by `HASH_ALGORITHM`, which is to be
-stored beside every hash.
+The canonical form (see `canonical_order`) is exact: two graphs have the same one if and only if they are isomorphic. It is
+labelled by `HASH_ALGORITHM`, which is to be stored beside every hash.
 
 Notation: N nodes, E edges.
 """
@@ -19,14 +16,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from predictor.errors import InvalidGraphError, TooSymmetricError
+from predictor.canonical_order import canonical_order
+from predictor.errors import InvalidGraphError
 
 HASH_ALGORITHM = "archcast-dag-1"
 DERIVED_ATTRIBUTES = frozenset({"params", "flops"})
 """Global attributes that follow from the rest: known or not, the architecture is the same, so no hash contains them."""
-
-_MAX_LEAVES = 2_000
-_MAX_DEPTH = 300
 
 AttributeValue = bool | int | float | str
 Attributes = tuple[tuple[str, AttributeValue], ...]
@@ -58,7 +53,7 @@ class Operation:
     attributes: Attributes = ()
 
     @classmethod
-    def of(cls, kind: str, **attributes: AttributeValue) -> Operation:
+    def of(cls, kind: str, /, **attributes: AttributeValue) -> Operation:
         """An operation with its attributes in canonical order.
 
         Raises:
@@ -169,7 +164,9 @@ class Architecture:
         Raises:
             TooSymmetricError: if the graph has so many look-alike parts that the order is not found within the limit.
         """
-        return _CanonicalSearch(self).order()
+        return canonical_order(
+            [operation.key for operation in self.operations], self.predecessors, self.successors, self.topological_order
+        )
 
     @cached_property
     def hash(self) -> str:
@@ -275,142 +272,3 @@ def _certificate(
         position[node] = place
     edges = sorted((position[source], position[target]) for source, target in architecture.edges)
     return tuple(architecture.operations[node].key for node in order), tuple(edges)
-
-
-class _CanonicalSearch:
-    """Finds the smallest certificate among the orders that refinement and individualisation can lead to."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        self._architecture = architecture
-        self._predecessors = architecture.predecessors
-        self._successors = architecture.successors
-        self._automorphisms: list[dict[int, int]] = []
-        self._leaves = 0
-
-    def order(self) -> tuple[int, ...]:
-        colors = self._refined(self._initial_colors())
-        order, _ = self._best(colors, depth=0)
-        return order
-
-    def _initial_colors(self) -> list[int]:
-        architecture = self._architecture
-        num_nodes = architecture.num_nodes
-        depth, height = [0] * num_nodes, [0] * num_nodes
-        for node in architecture.topological_order:
-            for target in self._successors[node]:
-                depth[target] = max(depth[target], depth[node] + 1)
-        for node in reversed(architecture.topological_order):
-            for target in self._successors[node]:
-                height[node] = max(height[node], height[target] + 1)
-        signatures = [
-            (
-                depth[node],
-                -height[node],
-                architecture.operations[node].key,
-                len(self._predecessors[node]),
-                len(self._successors[node]),
-            )
-            for node in range(num_nodes)
-        ]
-        rank = {signature: number for number, signature in enumerate(sorted(set(signatures)))}
-        return [rank[signature] for signature in signatures]
-
-    def _refined(self, colors: list[int]) -> list[int]:
-        """Splits colours by the neighbours' colours until nothing changes; ranks keep the result free of labels."""
-        num_colors, num_nodes = len(set(colors)), len(colors)
-        while num_colors < num_nodes:
-            signatures = [
-                (
-                    colors[node],
-                    tuple(sorted([colors[source] for source in self._predecessors[node]])),
-                    tuple(sorted([colors[target] for target in self._successors[node]])),
-                )
-                for node in range(num_nodes)
-            ]
-            rank = {signature: number for number, signature in enumerate(sorted(set(signatures)))}
-            if len(rank) == num_colors:
-                break
-            num_colors = len(rank)
-            colors = [rank[signature] for signature in signatures]
-        return colors
-
-    def _smallest_cell(self, colors: list[int]) -> list[int] | None:
-        """Nodes of the first colour that several nodes share."""
-        cells: dict[int, list[int]] = {}
-        for node, color in enumerate(colors):
-            cells.setdefault(color, []).append(node)
-        shared = [color for color, nodes in cells.items() if len(nodes) > 1]
-        return cells[min(shared)] if shared else None
-
-    def _are_twins(self, nodes: list[int]) -> bool:
-        """Whether the nodes share all their neighbours, so that any order among them gives the same graph."""
-        first = (set(self._predecessors[nodes[0]]), set(self._successors[nodes[0]]))
-        return all((set(self._predecessors[v]), set(self._successors[v])) == first for v in nodes[1:])
-
-    def _individualised(self, colors: list[int], ahead: Sequence[int]) -> list[int]:
-        """Gives the nodes `ahead`, in that order, colours of their own before all others of their cell."""
-        place = {node: number for number, node in enumerate(ahead)}
-        signatures = [(color, place.get(node, len(ahead))) for node, color in enumerate(colors)]
-        rank = {signature: number for number, signature in enumerate(sorted(set(signatures)))}
-        return self._refined([rank[signature] for signature in signatures])
-
-    def _leaf(self, colors: list[int]) -> tuple[int, ...]:
-        self._leaves += 1
-        if self._leaves > _MAX_LEAVES:
-            raise TooSymmetricError(
-                f"expected a graph whose canonical form takes at most {_MAX_LEAVES} labellings, got one of "
-                f"{self._architecture.num_nodes} nodes with more look-alike parts than that"
-            )
-        return tuple(sorted(range(len(colors)), key=colors.__getitem__))
-
-    def _any_leaf(self, colors: list[int]) -> tuple[int, ...]:
-        """Follows the first choice everywhere."""
-        while (cell := self._smallest_cell(colors)) is not None:
-            colors = self._individualised(colors, cell if self._are_twins(cell) else cell[:1])
-        return self._leaf(colors)
-
-    def _best(self, colors: list[int], depth: int) -> tuple[tuple[int, ...], object]:
-        """The order below these colours whose certificate is smallest, with the certificate."""
-        cell = self._smallest_cell(colors)
-        while cell is not None and self._are_twins(cell):
-            colors = self._individualised(colors, cell)
-            cell = self._smallest_cell(colors)
-        if cell is None:
-            order = self._leaf(colors)
-            return order, _certificate(self._architecture, order)
-        if depth > _MAX_DEPTH:
-            raise TooSymmetricError(f"expected at most {_MAX_DEPTH} independent symmetries, got more")
-        known_before = len(self._automorphisms)
-        first = self._individualised(colors, cell[:1])
-        best_order, best = self._best(first, depth + 1)
-        first_leaf = self._any_leaf(first)
-        first_certificate = _certificate(self._architecture, first_leaf)
-        tried = [cell[0]]
-        for node in cell[1:]:
-            if self._shares_orbit(node, tried, self._automorphisms[known_before:]):
-                continue
-            tried.append(node)
-            branch = self._individualised(colors, [node])
-            leaf = self._any_leaf(branch)
-            if _certificate(self._architecture, leaf) == first_certificate:  # nothing new below this choice
-                self._automorphisms.append(dict(zip(first_leaf, leaf, strict=True)))
-                continue
-            order, certificate = self._best(branch, depth + 1)
-            if certificate < best:  # type: ignore[operator]
-                best_order, best = order, certificate
-        return best_order, best
-
-    def _shares_orbit(self, node: int, tried: list[int], automorphisms: list[dict[int, int]]) -> bool:
-        """Whether automorphisms that keep all earlier choices in place carry `node` to a node that was tried.
-
-        Those found while this choice was being explored do: every earlier choice has a colour of its own there.
-        """
-        reached, waiting = {node}, [node]
-        while waiting:
-            at = waiting.pop()
-            for automorphism in automorphisms:
-                target = automorphism[at]
-                if target not in reached:
-                    reached.add(target)
-                    waiting.append(target)
-        return not reached.isdisjoint(tried)

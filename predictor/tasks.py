@@ -13,8 +13,23 @@ from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
 from predictor.errors import InvalidMetricError, InvalidSupportSetError
+from predictor.search_spaces.base import SearchSpace
 
 Direction = Literal["maximize", "minimize"]
+
+METRIC_FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("latency", ("latency", "_ms", "inference")),
+    ("energy", ("energy", "_mj", "kwh", "co2")),
+    ("size", ("params", "flops", "macs", "memory", "size")),
+    ("throughput", ("throughput", "img_s", "fps")),
+    ("training_time", ("train_time", "train_seconds", "training")),
+    ("loss", ("loss", "perplexity", "error", "nats", "rmse", "mae")),
+    ("accuracy", ("acc", "top1", "top5", "map", "iou", "ssim", "auc", "f1", "perf", "score")),
+)
+"""Family of a metric and the pieces of text in its name that tell it, first match wins."""
+
+LOGARITHMIC_FAMILIES = frozenset({"latency", "energy", "size", "throughput", "training_time"})
+"""Families whose positive values differ by factors rather than by amounts."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,16 @@ class Metric:
     def sign(self) -> float:
         """+1 when larger values are better, -1 when smaller ones are."""
         return 1.0 if self.direction == "maximize" else -1.0
+
+    def clipped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values within what the unit allows: percentages between 0 and 100."""
+        return np.clip(values, 0.0, 100.0) if self.unit in ("%", "percent") else values
+
+    @property
+    def family(self) -> str:
+        """What the metric is about; `other` where its name and unit do not tell."""
+        text = f"{self.name} {self.unit}".lower()
+        return next((family for family, hints in METRIC_FAMILIES if any(hint in text for hint in hints)), "other")
 
 
 @dataclass(frozen=True)
@@ -114,6 +139,15 @@ class SupportSet:
             tuple(len(group) for group in members),
         )
 
+    def select(self, rows: Iterable[int]) -> SupportSet:
+        """These members, in that order."""
+        chosen = list(rows)
+        return SupportSet(
+            tuple(self.architectures[row] for row in chosen),
+            tuple(self.values[row] for row in chosen),
+            tuple(self.counts[row] for row in chosen),
+        )
+
     def __len__(self) -> int:
         return len(self.architectures)
 
@@ -132,3 +166,12 @@ class SupportSet:
         for architecture, value, count in zip(self.architectures, self.values, self.counts, strict=True):
             digest.update(f"{architecture.hash} {value!r} {count}\n".encode())
         return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class MeasuredTask:
+    """A task with its space and everything that was measured of it."""
+
+    task: Task
+    space: SearchSpace
+    measured: SupportSet

@@ -2,94 +2,132 @@
 
 Each finished training is appended to a JSON-lines journal, so the script can be stopped and started at any moment and
 several processes can share the work (`--shard 0/2` and `--shard 1/2`). `--finish` turns the journals into the Parquet
-file under `predictor/benchmarks/data`.
+file that `predictor.benchmarks` reads.
 
     python scripts/measure_cells.py --journal var/measure_cells
-    python scripts/measure_cells.py --journal var/measure_cells --finish
+    python scripts/measure_cells.py --journal var/measure_cells --finish predictor/benchmarks/data/measured_cells.parquet
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
+import platform
 import random
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
+from predictor.evaluate.cell_network import CellNetworkConfig
 from predictor.evaluate.datasets import IMAGE_DATASETS
 from predictor.evaluate.training import TrainingConfig, train_and_measure
+from predictor.search_spaces.nasbench201 import NASBench201
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-
-
-def network_key(ops: tuple[str, ...]) -> str:
-    nodes = ["x", "", "", ""]
-    pairs = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-    for target in (1, 2, 3):
-        parts = [f"({nodes[s]}){op}" for (s, t), op in zip(pairs, ops) if t == target and op != "none" and nodes[s]]
-        nodes[target] = "+".join(sorted(parts))
-    return nodes[3]
+Training = tuple[str, str, int]  # data set, cell, seed
 
 
-def to_string(ops: tuple[str, ...]) -> str:
-    a, b, c, d, e, f = ops
-    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
-
-
-def choose_cells(count: int) -> list[tuple[str, ...]]:
-    every = list(itertools.product(OPERATIONS, repeat=6))
-    random.Random(0).shuffle(every)
+def chosen_cells(count: int) -> list[str]:
+    """Different networks in a random order that is always the same; the one without any path is left out."""
+    cells = list(NASBench201().enumerate())
     seen, chosen = set(), []
-    for ops in every:
-        key = network_key(ops)
-        if key and key not in seen:
-            seen.add(key)
-            chosen.append(ops)
+    random.Random(0).shuffle(cells)
+    for cell in cells:
+        if cell.edges and cell.hash not in seen:
+            seen.add(cell.hash)
+            chosen.append(str(cell.genotype))
     return chosen[:count]
 
 
-def work(count: int, repeated: int) -> Iterator[tuple[str, tuple[str, ...], int]]:
-    cells = choose_cells(count)
-    for index, ops in enumerate(cells):
-        for dataset in IMAGE_DATASETS:
-            yield dataset, ops, 0
-    for seed in (1, 2):
-        for ops in cells[:repeated]:
-            for dataset in IMAGE_DATASETS:
-                yield dataset, ops, seed
+def planned(count: int, repeated: int) -> Iterator[Training]:
+    """Every cell once on every data set, then two more seeds for the first ones."""
+    cells = chosen_cells(count)
+    yield from ((dataset, cell, 0) for cell in cells for dataset in IMAGE_DATASETS)
+    yield from ((dataset, cell, seed) for dataset in IMAGE_DATASETS for seed in (1, 2) for cell in cells[:repeated])
+
+
+def journal_rows(journal: Path) -> list[dict[str, object]]:
+    """Every finished training, the last one where a training stands twice; a line cut off by a kill is left out."""
+    rows = {}
+    for path in sorted(journal.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            rows[row["dataset"], row["cell"], row["seed"]] = row
+    return list(rows.values())
+
+
+def edge_operations(cell: str) -> list[str]:
+    """The six operation names of a cell string."""
+    return [token.split("~")[0] for token in cell.replace("+", "").split("|") if token]
+
+
+def measure(journal: Path, trainings: list[Training], shard: str) -> None:
+    """Trains what is left and appends each result to this shard's journal."""
+    datasets = {name: load() for name, load in IMAGE_DATASETS.items()}
+    with (journal / f"{shard.replace('/', 'of')}.jsonl").open("a") as file:
+        for dataset, cell, seed in tqdm(trainings, desc="trainings", mininterval=5):
+            measured = train_and_measure(edge_operations(cell), datasets[dataset], seed)
+            file.write(json.dumps({"dataset": dataset, "cell": cell, "seed": seed, **asdict(measured)}) + "\n")
+            file.flush()
+
+
+def finish(journal: Path, output: Path) -> None:
+    """One row per training and fidelity, with how it came about in the file's own metadata."""
+    columns: dict[str, list[object]] = {}
+    for row in sorted(journal_rows(journal), key=lambda r: (str(r["dataset"]), str(r["cell"]), r["seed"])):  # type: ignore[arg-type,return-value]
+        for fidelity, accuracy, seconds in zip(
+            row["fidelities"],
+            row["accuracy_percent"],
+            row["train_seconds"],
+            strict=True,  # type: ignore[arg-type]
+        ):
+            record = {name: row[name] for name in ("dataset", "cell", "seed", "latency_ms", "params", "flops")}
+            record |= {"fidelity_epochs": fidelity, "accuracy_percent": accuracy, "train_seconds": seconds}
+            for name, value in record.items():
+                columns.setdefault(name, []).append(value)
+    types = {"dataset": pa.string(), "cell": pa.string(), "seed": pa.int16(), "fidelity_epochs": pa.int16()}
+    types |= dict.fromkeys(("params", "flops"), pa.int64())
+    table = pa.table({name: pa.array(values, types.get(name, pa.float32())) for name, values in columns.items()})
+    provenance = {
+        "command": "python scripts/measure_cells.py",
+        "training": asdict(TrainingConfig()),
+        "network": {key: value for key, value in asdict(CellNetworkConfig(0, 0)).items() if value},
+        "datasets": "load_digits and load_sample_images of scikit-learn, as predictor/evaluate/datasets.py splits them",
+        "machine": f"{platform.machine()}, one thread of a shared two-core virtual machine, torch {torch.__version__}",
+        "caution": "seconds and latencies were measured beside other work on the same machine",
+        "licence": "Apache-2.0",
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"archcast": json.dumps(provenance)}), output, compression="zstd")
+    print(f"{table.num_rows} rows written to {output}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--journal", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1600)
-    parser.add_argument("--repeated", type=int, default=320)
-    parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--count", type=int, default=1600, help="different cells measured on every data set")
+    parser.add_argument("--repeated", type=int, default=320, help="how many of them with three seeds")
+    parser.add_argument("--shard", default="0/1", help="which share of the work this process does, as NUMBER/OF")
+    parser.add_argument("--finish", type=Path, metavar="PARQUET", help="write the journal's trainings and stop")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    shard, shards = map(int, args.shard.split("/"))
     args.journal.mkdir(parents=True, exist_ok=True)
-    done = set()
-    for path in args.journal.glob("*.jsonl"):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            done.add((row["dataset"], row["cell"], row["seed"]))
-    todo = [w for i, w in enumerate(work(args.count, args.repeated)) if i // 2 % shards == shard]
-    todo = [w for w in todo if (w[0], to_string(w[1]), w[2]) not in done]
-    datasets = {name: load() for name, load in IMAGE_DATASETS.items()}
-    config = TrainingConfig()
-    with (args.journal / f"{shard}of{shards}.jsonl").open("a") as journal:
-        for dataset, ops, seed in tqdm(todo, mininterval=10):
-            m = train_and_measure(ops, datasets[dataset], seed, config)
-            row = {"dataset": dataset, "cell": to_string(ops), "seed": seed, "fidelities": m.fidelities,
-                   "accuracy_percent": m.accuracy_percent, "train_seconds": m.train_seconds, "latency_ms": m.latency_ms,
-                   "params": m.params, "flops": m.flops}
-            journal.write(json.dumps(row) + "\n")
-            journal.flush()
+    if args.finish:
+        finish(args.journal, args.finish)
+        return
+    shard, shards = map(int, args.shard.split("/"))
+    done = {(row["dataset"], row["cell"], row["seed"]) for row in journal_rows(args.journal)}
+    mine = [
+        training for number, training in enumerate(planned(args.count, args.repeated)) if number // 2 % shards == shard
+    ]
+    measure(args.journal, [training for training in mine if training not in done], args.shard)
 
 
 if __name__ == "__main__":

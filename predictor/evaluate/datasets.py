@@ -1,10 +1,7 @@
 """Small real image data sets that scikit-learn ships, as tensors for really training architectures.
 
-`digits` is the UCI handwritten digits set. scikit-learn's other bundled sets are tables without spatial order, on which
-a convolutional cell means nothing; its two sample photographs do suit: patches of them make two pretext tasks that need
-no labels, `photo_rotation` (which of four ways is the patch turned; Gidaris et al., ICLR 2018) and `photo_jigsaw` (which
-of eight orders are its quarters in; Noroozi & Favaro, ECCV 2016). Training and test patches come from different
-regions of the photographs and never overlap.
+`digits` is the UCI handwritten digits set; `photo_regions` tells from which region of two photographs a patch comes. The
+other sets that scikit-learn bundles are tables without spatial order, on which a convolutional cell means nothing.
 
 Notation: B images, C channels, H height, W width.
 """

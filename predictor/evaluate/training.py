@@ -98,10 +98,10 @@ def train_and_measure(
         start = time.perf_counter()
         network.train()
         order = torch.randperm(num_images, generator=generator)
-        for chosen in order.split(config.batch_size):
+        for chosen in order.split(config.batch_size):  # type: ignore[no-untyped-call]
             loss = nn.functional.cross_entropy(network(dataset.train_images[chosen]), dataset.train_labels[chosen])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         spent += time.perf_counter() - start

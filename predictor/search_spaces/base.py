@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,6 +31,8 @@ class SearchSpace(ABC):
     """
 
     name: str
+    is_open: bool = False
+    """True when architectures come from outside (any graph will do), so that random ones say nothing about them."""
 
     @abstractmethod
     def parse(self, notation: Notation) -> Architecture:
@@ -77,6 +80,15 @@ class SearchSpace(ABC):
 
         Raises:
             SpaceTooLargeError: if there are more than `MAX_ENUMERATED`.
+        """
+
+    @abstractmethod
+    def features(self, architecture: Architecture) -> tuple[float, ...]:
+        """The decisions behind an architecture of this space as numbers (one-hot, or scaled to [0, 1]), always equally
+        many; empty where architectures do not come from decisions. Decisions that do not apply give zeros.
+
+        Raises:
+            NotInSpaceError: if this space cannot express the architecture.
         """
 
 
@@ -160,6 +172,30 @@ class DecisionSpace(SearchSpace):
                 "that none of its genotypes builds"
             )
         return self._settled(recovered)
+
+    def features(self, architecture: Architecture) -> tuple[float, ...]:
+        return tuple(
+            itertools.chain.from_iterable(
+                one_hot[choice]
+                for one_hot, choice in zip(self._one_hots, self._choices_by_text(architecture), strict=True)
+            )
+        )
+
+    def _choices_by_text(self, architecture: Architecture) -> Choices:
+        """Like `choices_of`, but takes the genotype's word for it when it reads as one of this space."""
+        if architecture.genotype is not None:
+            try:
+                return self._settled(self._read(architecture.genotype))
+            except NotationError:
+                pass  # made by another space: only the graph counts
+        return self.choices_of(architecture)
+
+    @cached_property
+    def _one_hots(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
+        return tuple(
+            tuple(tuple(float(place == choice) for place in range(len(d.choices))) for choice in range(len(d.choices)))
+            for d in self.decisions
+        )
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         for _ in range(_MAX_DRAWS):

@@ -1,0 +1,1 @@
+"""Architectures: everything that is known about one of them."""

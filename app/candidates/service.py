@@ -1,0 +1,149 @@
+"""Answers which architectures to measure next."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.candidates import repository
+from app.candidates.choosing import CandidateQuery, Choice
+from app.candidates.constraints import (
+    BoundConstraint,
+    Constraint,
+    find_task,
+    parse_constraint,
+    stated_source,
+    task_source,
+)
+from app.candidates.repository import Measured
+from app.candidates.schemas import CandidatesReply
+from app.database import Database
+from app.inference import (
+    Inference,
+    ParsedArchitecture,
+    ServedTask,
+    parse_architecture,
+    sampled,
+    stored_architectures,
+)
+from app.inference.caches import BoundedCache
+from app.inference.proposing import ForecastColumns, Pools, global_attribute, searched
+from app.settings import Settings
+
+_NUM_BEST = 10
+_MAX_MEASURED = 64
+STATED_METRICS = ("params", "flops")
+
+
+class CandidateService:
+    """One for an application. May be called from any thread."""
+
+    def __init__(self, settings: Settings, database: Database, inference: Inference) -> None:
+        self._database = database
+        self._inference = inference
+        self._pools = Pools(inference.forecaster, settings.max_enumerated_candidates)
+        self._measured: BoundedCache[tuple[int, int], Measured] = BoundedCache(_MAX_MEASURED)
+        inference.add_listener(self.warm)
+
+    def warm(self, served: ServedTask) -> None:
+        """Scores the task's space ahead of the first question."""
+        if self._pools.is_enumerable(served.space):
+            self._pools.scored(served)
+
+    def candidates(self, task: str, query: CandidateQuery) -> CandidatesReply:
+        """The best unmeasured architectures of the task.
+
+        Raises:
+            NotFoundError: if there is no such task.
+            InvalidContentError: if a constraint cannot be read or speaks of an unknown metric.
+            NotReadyError: if there is no champion yet.
+        """
+        served = self._inference.load(task)
+        seed = secrets.randbelow(2**31) if query.seed is None else query.seed
+        constraints = self._bound(served, query.constraints)
+        choice = Choice(served, query, self._measured_of(served.task_id), constraints, np.random.default_rng(seed))
+        is_enumerable = self._pools.is_enumerable(served.space)
+        architectures, columns = self._unmeasured(choice) if is_enumerable else self._searched(choice)
+        scored = choice.scored(architectures, columns)
+        metric = served.task.metric
+        return CandidatesReply(
+            task=served.name,
+            metric=metric.name,
+            unit=metric.unit,
+            direction=metric.direction,
+            model_version=served.model_version,
+            num_observations=served.num_observations,
+            is_fresh=served.is_fresh,
+            acquisition=query.acquisition,
+            kappa=query.kappa,
+            seed=seed,
+            best_measured=choice.best_value,
+            method="enumerated" if is_enumerable else "searched",
+            num_considered=len(architectures),
+            num_feasible=int(scored.feasible.sum()),
+            candidates=[choice.shown(rank, place, scored) for rank, place in enumerate(choice.chosen(scored), start=1)],
+        )
+
+    def _measured_of(self, task_id: int) -> Measured:
+        with self._database.read() as session:
+            key = (task_id, repository.revision(session, task_id))
+            measured = self._measured.get(key)
+            if measured is None:
+                measured = repository.measured(session, task_id)
+                self._measured.put(key, measured)
+        return measured
+
+    def _unmeasured(self, choice: Choice) -> tuple[Sequence[ParsedArchitecture], ForecastColumns]:
+        pool, columns = self._pools.scored(choice.served)
+        places = np.flatnonzero(pool.mask_without(choice.measured.tried))
+        return [pool.architectures[place] for place in places.tolist()], columns.at(places)
+
+    def _searched(self, choice: Choice) -> tuple[Sequence[ParsedArchitecture], ForecastColumns]:
+        served, measured = choice.served, choice.measured
+        best_ids = measured.best_ids(served.is_maximized, _NUM_BEST)
+        with self._database.read() as session:
+            stored = stored_architectures(session, served.space, best_ids)
+        return searched(
+            served,
+            self._inference.forecaster,
+            lambda pool, columns: choice.scored(pool, columns).order(),
+            [parse_architecture(served.space, {"id": one}, stored) for one in best_ids],
+            measured.tried,
+            choice.query.num_samples,
+            choice.rng,
+        )
+
+    def _bound(self, served: ServedTask, texts: Sequence[str]) -> list[BoundConstraint]:
+        """The constraints with where their values come from."""
+        constraints = [parse_constraint(text) for text in texts]
+        if not constraints:
+            return []
+        with self._database.read() as session:
+            tasks = repository.tasks_of_space(session, served.space.name)
+        stated = _stated_metrics(served)
+        found = [find_task(constraint, tasks, served, stated) for constraint in constraints]
+        return [
+            BoundConstraint(constraint, None, stated_source(constraint.metric))
+            if task is None
+            else self._bound_to_task(constraint, task.name)
+            for constraint, task in zip(constraints, found, strict=True)
+        ]
+
+    def _bound_to_task(self, constraint: Constraint, task: str) -> BoundConstraint:
+        served = self._inference.load(task)
+
+        def forecast(architectures: Sequence[ParsedArchitecture]) -> ForecastColumns:
+            if not self._pools.is_enumerable(served.space):
+                return ForecastColumns.of(self._inference.forecaster.forecast(served, architectures))
+            pool, columns = self._pools.scored(served)
+            return columns.at(np.asarray([pool.places[one.id] for one in architectures], dtype=np.intp))
+
+        return BoundConstraint(constraint, served.name, task_source(self._measured_of(served.task_id), forecast))
+
+
+def _stated_metrics(served: ServedTask) -> tuple[str, ...]:
+    """Which numbers the space's architectures state themselves, seen on one of them."""
+    (example,) = sampled(served.space, 1, seed=0)
+    return tuple(name for name in STATED_METRICS if global_attribute(example, name) is not None)

@@ -1,0 +1,133 @@
+"""Everything that the service raises on purpose; `error_handlers` renders it as RFC 9457 problem+json.
+
+    AppError
+    ├── InternalError               500  internal: a fault of the service, not of the request
+    ├── RequestError                400  invalid-request
+    │   ├── InvalidContentError     422  invalid-content: read, but it cannot be accepted; `errors` lists why, and where
+    │   ├── NotFoundError           404  not-found
+    │   ├── ConflictError           409  conflict: the same name or key with other content
+    │   ├── MethodNotAllowedError   405  method-not-allowed
+    │   ├── TooLargeError           413  body-too-large
+    │   └── UnsupportedMediaTypeError 415  unsupported-media-type
+    └── RetryableError              503  unavailable: the same request may succeed later
+        └── NotReadyError           503  not-ready
+
+`type` is `/problems/<slug>` and never changes; `detail` says what was expected and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypedDict
+
+PROBLEM_TYPE_PREFIX = "/problems/"
+
+
+class ErrorItem(TypedDict):
+    """One thing that is wrong: where in the request (`["body", "observations", 3, "value"]`) and why."""
+
+    location: list[str | int]
+    message: str
+
+
+class AppError(Exception):
+    """Base of all errors that are shown to users. `extensions` become further members of the problem document."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, detail: str, **extensions: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extensions = extensions
+
+    @property
+    def type(self) -> str:
+        """The stable address of this kind of problem."""
+        return f"{PROBLEM_TYPE_PREFIX}{self.slug}"
+
+
+class InternalError(AppError):
+    """A fault of the service, not of the request."""
+
+
+class RequestError(AppError):
+    """The request has to change before it can succeed."""
+
+    status = 400
+    slug = "invalid-request"
+    title = "Invalid request"
+
+
+class InvalidContentError(RequestError):
+    """The request was read, but what it says cannot be accepted."""
+
+    status = 422
+    slug = "invalid-content"
+    title = "Invalid content"
+
+    def __init__(self, detail: str, errors: Sequence[ErrorItem] = (), **extensions: Any) -> None:
+        super().__init__(detail, errors=list(errors), **extensions)
+
+    @property
+    def errors(self) -> list[ErrorItem]:
+        """Every single thing that is wrong, as far as known."""
+        return list(self.extensions["errors"])
+
+
+class NotFoundError(RequestError):
+    """Nothing has that name or id."""
+
+    status = 404
+    slug = "not-found"
+    title = "Not found"
+
+
+class ConflictError(RequestError):
+    """The same name or key is taken by different content, or the state does not allow it."""
+
+    status = 409
+    slug = "conflict"
+    title = "Conflict"
+
+
+class TooLargeError(RequestError):
+    """The body is larger than the service accepts."""
+
+    status = 413
+    slug = "body-too-large"
+    title = "Body too large"
+
+
+class MethodNotAllowedError(RequestError):
+    """The address exists, but not for this method."""
+
+    status = 405
+    slug = "method-not-allowed"
+    title = "Method not allowed"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is not JSON."""
+
+    status = 415
+    slug = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
+class RetryableError(AppError):
+    """The same request may succeed later."""
+
+    status = 503
+    slug = "unavailable"
+    title = "Unavailable"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class NotReadyError(RetryableError):
+    """The service cannot answer yet."""
+
+    slug = "not-ready"
+    title = "Not ready"

@@ -1,0 +1,68 @@
+"""/v1/fine-tunes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Body, Path, Response, status
+
+from app.dependencies import DatabaseDep
+from app.fine_tunes import service
+from app.fine_tunes.schemas import FINE_TUNE_EXAMPLE, REQUEST_EXAMPLE, FineTuneBody, FineTuneReply
+from app.json_requests import json_router
+from app.pagination import CursorQuery, LimitQuery, Page
+from app.schemas import example, problems
+
+router = json_router("fine-tunes")
+
+_QUEUED_EXAMPLE = {
+    **FINE_TUNE_EXAMPLE,
+    **dict.fromkeys(("model_version", "is_promoted", "decision", "comparison", "started_at", "finished_at")),
+    "state": "queued",
+    "percent": 0.0,
+    "stage": "",
+}
+
+
+@router.post(
+    "/fine-tunes",
+    status_code=status.HTTP_202_ACCEPTED,
+    summary="Start a fine-tune",
+    description="Continues meta-training from the champion on everything that was observed, as a job. The candidate is "
+    "compared with the champion on held-out episodes and on predictions that were logged before their observation came, "
+    "and promoted only if it is better. `Location` says where to follow it.",
+    responses={202: example(_QUEUED_EXAMPLE, "Queued."), **problems(400)},
+)
+def start_fine_tune(
+    database: DatabaseDep,
+    response: Response,
+    body: Annotated[FineTuneBody, Body(openapi_examples={"reason": {"value": REQUEST_EXAMPLE}})],
+) -> FineTuneReply:
+    with database.write() as session:
+        started = service.shown(service.start(session, body))
+    response.headers["Location"] = f"/v1/fine-tunes/{started.id}"
+    return started
+
+
+@router.get(
+    "/fine-tunes",
+    summary="List fine-tunes",
+    description="All fine-tunes, the newest first.",
+    responses={200: example({"items": [FINE_TUNE_EXAMPLE], "next_cursor": None}), **problems()},
+)
+def list_fine_tunes(database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100) -> Page[FineTuneReply]:
+    with database.read() as session:
+        return service.page(session, cursor, limit)
+
+
+@router.get(
+    "/fine-tunes/{fine_tune_id}",
+    summary="Show a fine-tune",
+    description="How far it is and, when it is done, the candidate's figures beside the champion's and the decision.",
+    responses={200: example(FINE_TUNE_EXAMPLE), **problems(404)},
+)
+def show_fine_tune(
+    database: DatabaseDep, fine_tune_id: Annotated[int, Path(ge=1, lt=2**63, description="Id of a fine-tune.")]
+) -> FineTuneReply:
+    with database.read() as session:
+        return service.shown(service.find(session, fine_tune_id))

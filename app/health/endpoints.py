@@ -1,0 +1,32 @@
+"""/healthz and /readyz, for whatever keeps the service running."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from app.dependencies import DatabaseDep, InferenceDep
+from app.health import service
+from app.health.schemas import HEALTH_EXAMPLE, READINESS_EXAMPLE, HealthOut, ReadinessOut
+from app.schemas import example, problems
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/healthz",
+    summary="Is the process up?",
+    description="Answers as long as the process answers at all; touches nothing else.",
+    responses={200: example(HEALTH_EXAMPLE)},
+)
+async def healthz() -> HealthOut:
+    return HealthOut(status="ok")
+
+
+@router.get(
+    "/readyz",
+    summary="Can the service answer?",
+    description="Whether the database can be reached and is migrated, and a champion is loaded; 503 if not.",
+    responses={200: example(READINESS_EXAMPLE), **problems(503)},
+)
+def readyz(database: DatabaseDep, inference: InferenceDep) -> ReadinessOut:
+    return ReadinessOut(status="ready", model_version=service.champion_if_ready(database, inference))

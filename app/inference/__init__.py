@@ -1,0 +1,58 @@
+"""The only importer of `predictor`: converts types and errors, holds what answers.
+
+notations   search spaces by name; architectures in whatever form a request writes them
+records     the SQL: support sets, model versions, adaptations
+versions    model versions in memory
+forecasts   forecasts with memory
+serving     Inference, which notices new adaptations; adapting a task
+proposing   unmeasured architectures: enumerated or searched, scored, diverse
+training    fine-tuning
+"""
+
+from app.inference.forecasts import Forecast, Forecaster, ServedTask
+from app.inference.notations import (
+    ParsedArchitecture,
+    SearchSpaceSummary,
+    built_in_search_spaces,
+    declared_search_space,
+    parse_architecture,
+    parse_many,
+    referenced_ids,
+    sampled,
+    search_space,
+    summary,
+)
+from app.inference.records import champion_id, observed_task_ids, stored_architectures
+from app.inference.serving import Inference, NewAdaptation, adapt_task
+from app.inference.training import Candidate, checked_config, default_settings, fine_tune
+from app.inference.versions import ShippedVersion, Versions, shipped_version, version_of
+
+__all__ = [
+    "Candidate",
+    "Forecast",
+    "Forecaster",
+    "Inference",
+    "NewAdaptation",
+    "ParsedArchitecture",
+    "SearchSpaceSummary",
+    "ServedTask",
+    "ShippedVersion",
+    "Versions",
+    "adapt_task",
+    "built_in_search_spaces",
+    "champion_id",
+    "checked_config",
+    "declared_search_space",
+    "default_settings",
+    "fine_tune",
+    "observed_task_ids",
+    "parse_architecture",
+    "parse_many",
+    "referenced_ids",
+    "sampled",
+    "search_space",
+    "shipped_version",
+    "stored_architectures",
+    "summary",
+    "version_of",
+]

@@ -1,0 +1,127 @@
+"""Forecasts with memory: architectures are parsed once, and every answer of an adaptation is computed once.
+
+Notation: S architectures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from app.errors import AppError
+from app.inference.caches import BoundedCache
+from app.inference.errors import translated
+from app.inference.notations import ParsedArchitecture, parse_or_error
+from predictor import AdaptedPredictor, Architecture, SearchSpace, Task
+
+_MAX_PARSED = 20_000
+_MAX_FORECASTS = 200_000
+_CHUNK = 1_024
+
+
+class Forecast(NamedTuple):
+    """One prediction, in the task's metric unit."""
+
+    mean: float
+    std: float
+    lower: float
+    upper: float
+    ood_score: float
+
+
+@dataclass(frozen=True)
+class ServedTask:
+    """A task with the adaptation that answers for it. A snapshot: a change makes a new one."""
+
+    task_id: int
+    name: str
+    revision: int  # of the task's observations, as last seen
+    task: Task
+    space: SearchSpace
+    adapted: AdaptedPredictor
+    num_observations: int  # that the answers rest on: repeated measurements counted, lower fidelities not
+    adapted_revision: int | None  # the revision that the support set was read at; None: adapted to nothing
+    last_observation_id: int
+    champion: str | None  # the model version that new adaptations start from
+    serial: int  # tells adaptations apart within this process
+
+    @property
+    def model_version(self) -> str:
+        """The model version that answers."""
+        return self.adapted.model_version
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the champion answers and has seen every observation."""
+        return self.revision == (self.adapted_revision or 0) and self.model_version == self.champion
+
+    @property
+    def is_maximized(self) -> bool:
+        """Whether larger values are better."""
+        return self.task.metric.direction == "maximize"
+
+
+class Forecaster:
+    """Parses and forecasts, with bounded caches. May be called from any thread."""
+
+    def __init__(self) -> None:
+        self._parsed: BoundedCache[tuple[str, str], ParsedArchitecture] = BoundedCache(_MAX_PARSED)
+        self._forecasts: BoundedCache[tuple[int, str], Forecast] = BoundedCache(_MAX_FORECASTS)
+
+    def known(self, served: ServedTask, notation: object) -> tuple[ParsedArchitecture, Forecast] | None:
+        """What is remembered, without any computation."""
+        if type(notation) is not str:
+            return None
+        parsed = self._parsed.get((served.space.name, notation))
+        if parsed is None:
+            return None
+        forecast = self._forecasts.get((served.serial, parsed.id))
+        return None if forecast is None else (parsed, forecast)
+
+    def parse(
+        self, space: SearchSpace, notations: Sequence[object], stored: Mapping[str, Architecture] | None = None
+    ) -> list[ParsedArchitecture | AppError]:
+        """Every architecture, or in its place the error that it has instead."""
+        return [self._parse(space, notation, stored) for notation in notations]
+
+    def forecast(self, served: ServedTask, parsed: Sequence[ParsedArchitecture]) -> list[Forecast]:  # (S,)
+        """Forecasts in the order of the architectures; what is remembered is not computed again."""
+        serial, get = served.serial, self._forecasts.get
+        found: dict[str, Forecast] = {}
+        missing: dict[str, Architecture] = {}
+        for one in parsed:
+            remembered = get((serial, one.id))
+            if remembered is None:
+                missing[one.id] = one.architecture
+            else:
+                found[one.id] = remembered
+        computed = self.computed(served, list(missing.values()))
+        self._forecasts.put_many(((serial, one), value) for one, value in zip(missing, computed, strict=True))
+        found.update(zip(missing, computed, strict=True))
+        return [found[one.id] for one in parsed]
+
+    def computed(self, served: ServedTask, architectures: Sequence[Architecture]) -> list[Forecast]:  # (S,)
+        """Forecasts that are not remembered, in pieces so that other threads get their turn."""
+        forecasts: list[Forecast] = []
+        with translated():
+            for start in range(0, len(architectures), _CHUNK):
+                predictions = served.adapted.predict(architectures[start : start + _CHUNK])
+                columns = (
+                    predictions.mean, predictions.std, predictions.lower, predictions.upper, predictions.ood_score
+                )  # fmt: skip
+                forecasts += map(Forecast._make, zip(*(column.tolist() for column in columns), strict=True))
+        return forecasts
+
+    def _parse(
+        self, space: SearchSpace, notation: object, stored: Mapping[str, Architecture] | None
+    ) -> ParsedArchitecture | AppError:
+        if type(notation) is not str:
+            return parse_or_error(space, notation, stored)
+        key = (space.name, notation)
+        parsed: ParsedArchitecture | AppError | None = self._parsed.get(key)
+        if parsed is None:
+            parsed = parse_or_error(space, notation, stored)
+            if isinstance(parsed, ParsedArchitecture):
+                self._parsed.put(key, parsed)
+        return parsed

@@ -1,0 +1,202 @@
+"""Architectures worth measuring: a space is scored as a whole or searched, acquisitions and diversity come from the predictor.
+
+Notation: S architectures, F features.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+import predictor
+from app.inference.errors import translated
+from app.inference.forecasts import Forecast, Forecaster, ServedTask
+from app.inference.notations import ParsedArchitecture, identified
+from predictor import Predictions, SearchSpace
+
+ACQUISITIONS = ("ucb", "ei", "thompson", "mean")
+
+_MAX_POOLS = 4
+_MAX_SCORED = 64
+_NUM_ROUNDS = 4
+_NUM_PARENTS = 40
+_NUM_CHILDREN = 250
+
+Scores = NDArray[np.float64]
+Order = Callable[[Sequence[ParsedArchitecture], "ForecastColumns"], Sequence[int]]
+"""The places of the architectures, the best first."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Every network of a search space once."""
+
+    architectures: tuple[ParsedArchitecture, ...]  # (S,)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where the architecture of each id is."""
+        return {one.id: place for place, one in enumerate(self.architectures)}
+
+    def mask_without(self, ids: Collection[str]) -> NDArray[np.bool_]:  # (S,)
+        """True where the architecture is none of `ids`."""
+        mask = np.ones(len(self.architectures), dtype=np.bool_)
+        mask[[self.places[one] for one in ids if one in self.places]] = False
+        return mask
+
+
+@dataclass(frozen=True)
+class ForecastColumns:
+    """Forecasts of S architectures as arrays."""
+
+    mean: Scores  # (S,)
+    std: Scores  # (S,)
+    lower: Scores  # (S,)
+    upper: Scores  # (S,)
+    ood_score: Scores  # (S,)
+
+    @classmethod
+    def of(cls, forecasts: Sequence[Forecast]) -> ForecastColumns:
+        """Columns from rows."""
+        table = np.asarray(forecasts, dtype=np.float64).reshape(len(forecasts), 5)
+        return cls(*table.T.copy())
+
+    def at(self, places: NDArray[np.intp]) -> ForecastColumns:
+        """The rows at these places."""
+        return ForecastColumns(
+            self.mean[places], self.std[places], self.lower[places], self.upper[places], self.ood_score[places]
+        )
+
+
+class Pools:
+    """Search spaces as a whole and their forecasts, computed once for every adaptation. May be called from any thread."""
+
+    def __init__(self, forecaster: Forecaster, max_size: int) -> None:
+        self._forecaster = forecaster
+        self._max_size = max_size
+        self._pools: OrderedDict[str, Pool] = OrderedDict()
+        self._scored: OrderedDict[int, tuple[Pool, ForecastColumns]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def is_enumerable(self, space: SearchSpace) -> bool:
+        """Whether the space is small enough to be scored as a whole."""
+        size = space.size()
+        return size is not None and size <= min(self._max_size, predictor.MAX_ENUMERATED)
+
+    def scored(self, served: ServedTask) -> tuple[Pool, ForecastColumns]:
+        """Every network of the task's space with its forecast; whoever asks for what is not there waits in line."""
+        scored = self._scored.get(served.serial)
+        if scored is not None:
+            return scored
+        with self._lock:
+            if served.serial not in self._scored:
+                pool = self._pool(served.space)
+                self._scored[served.serial] = (pool, self._forecast(served, pool))
+                while len(self._scored) > _MAX_SCORED:
+                    self._scored.popitem(last=False)
+            return self._scored[served.serial]
+
+    def _pool(self, space: SearchSpace) -> Pool:
+        if space.name not in self._pools:
+            self._pools[space.name] = enumerated(space)
+            while len(self._pools) > _MAX_POOLS:
+                self._pools.popitem(last=False)
+        self._pools.move_to_end(space.name)
+        return self._pools[space.name]
+
+    def _forecast(self, served: ServedTask, pool: Pool) -> ForecastColumns:
+        return ForecastColumns.of(self._forecaster.computed(served, [one.architecture for one in pool.architectures]))
+
+
+def enumerated(space: SearchSpace) -> Pool:
+    """Every network of the space once, under the first of its genotypes."""
+    found: dict[str, ParsedArchitecture] = {}
+    with translated():
+        for architecture in space.enumerate():
+            if architecture.hash not in found:
+                found[architecture.hash] = identified(space, architecture)
+    return Pool(tuple(found.values()))
+
+
+def searched(
+    served: ServedTask,
+    forecaster: Forecaster,
+    order: Order,
+    best_measured: Sequence[ParsedArchitecture],
+    measured_ids: Collection[str],
+    num_samples: int,
+    rng: np.random.Generator,
+) -> tuple[list[ParsedArchitecture], ForecastColumns]:
+    """Unmeasured architectures of a space that is too large to list: random ones, and a few rounds of evolution.
+
+    Parents are the best by `order` and the best measured; regularised evolution's mutation and crossover make children.
+    """
+    space = served.space
+    found: dict[str, ParsedArchitecture] = {}
+
+    def keep(children: Sequence[ParsedArchitecture]) -> None:
+        found.update((child.id, child) for child in children if child.id not in measured_ids)
+
+    with translated():
+        keep([identified(space, space.sample(rng)) for _ in range(num_samples)])
+        keep(_children(space, best_measured, _NUM_CHILDREN, rng))
+    for _ in range(_NUM_ROUNDS):
+        pool = list(found.values())
+        best = order(pool, ForecastColumns.of(forecaster.forecast(served, pool)))[:_NUM_PARENTS]
+        with translated():
+            keep(_children(space, [*(pool[place] for place in best), *best_measured], _NUM_CHILDREN, rng))
+    pool = list(found.values())
+    return pool, ForecastColumns.of(forecaster.forecast(served, pool))
+
+
+def _children(
+    space: SearchSpace, parents: Sequence[ParsedArchitecture], count: int, rng: np.random.Generator
+) -> list[ParsedArchitecture]:
+    children: list[ParsedArchitecture] = []
+    for _ in range(count if parents else 0):
+        first, second = (parents[int(place)].architecture for place in rng.integers(len(parents), size=2))
+        if rng.random() < 0.5:
+            child = space.mutate(first, rng)
+        else:
+            child = space.mutate(space.crossover(first, second, rng), rng)
+        children.append(identified(space, child))
+    return children
+
+
+def acquisition_values(
+    name: str,
+    columns: ForecastColumns,
+    served: ServedTask,
+    best_value: float | None,
+    rng: np.random.Generator,
+    kappa: float,
+) -> Scores:  # (S,)
+    """How much each architecture is worth measuring, larger is better.
+
+    Raises:
+        InvalidContentError: if there is no such acquisition.
+    """
+    predictions = Predictions(columns.mean, columns.std, columns.lower, columns.upper, columns.ood_score)
+    with translated():
+        return predictor.acquisition_values(name, predictions, served.task.metric.direction, best_value, rng, kappa)
+
+
+def diverse(
+    served: ServedTask, architectures: Sequence[ParsedArchitecture], scores: Scores, k: int, strength: float
+) -> list[int]:
+    """At most k places, chosen greedily by score less likeness to what was chosen before."""
+    with translated():
+        features = served.adapted.features([one.architecture for one in architectures])  # (S, F)
+        return [int(place) for place in predictor.select_diverse(scores, features, k, strength)]
+
+
+def global_attribute(architecture: ParsedArchitecture, name: str) -> float | None:
+    """A number that the architecture itself states, such as params."""
+    value = dict(architecture.architecture.global_attributes).get(name)
+    return float(value) if isinstance(value, int | float) else None

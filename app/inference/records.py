@@ -1,0 +1,292 @@
+"""The SQL of inference: support sets, model versions and adaptations. Called inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session, aliased, undefer
+from sqlalchemy.sql.elements import ColumnElement
+
+from app.errors import NotFoundError
+from app.inference.notations import restored_architecture, search_space
+from app.tables import (
+    AdaptationRecord,
+    AliasRecord,
+    ArchitectureRecord,
+    ModelVersionRecord,
+    NotationRecord,
+    ObservationRecord,
+    PredictionRecord,
+    SearchSpaceRecord,
+    TaskRecord,
+)
+from predictor import Architecture, Metric, Observation, SearchSpace, SupportSet, Task
+
+CHAMPION = "champion"
+_MAX_PARAMETERS = 10_000
+_MAX_ID_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """A task as the predictor knows it, with its place in the database."""
+
+    id: int
+    name: str
+    revision: int
+    max_fidelity: float | None
+    task: Task
+    space: SearchSpace
+
+
+@dataclass(frozen=True)
+class SupportRead:
+    """A task's support set, and the newest observation that was there when it was read."""
+
+    support: SupportSet
+    last_observation_id: int
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """What polling sees of a task: how often its observations changed and which adaptation is its newest."""
+
+    task_id: int
+    name: str
+    revision: int
+    adaptation: tuple[object, ...] | None  # equal as long as the adaptation is the same
+
+
+def task_context(session: Session, reference: str) -> TaskContext:
+    """The task of that name or, if it is a number, of that id.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    query = select(TaskRecord, SearchSpaceRecord.definition).join(
+        SearchSpaceRecord, SearchSpaceRecord.name == TaskRecord.search_space
+    )
+    row = session.execute(query.where(_refers(reference))).one_or_none() if _is_reference(reference) else None
+    if row is None:
+        raise NotFoundError(f"expected the name or the id of a task, got {reference[:200]!r}")
+    record, definition = row
+    space = search_space(record.search_space, definition)
+    task = Task(
+        record.search_space, record.dataset, Metric(record.metric, record.unit, record.direction), record.device
+    )
+    return TaskContext(record.id, record.name, record.revision, record.max_fidelity, task, space)
+
+
+def _is_reference(reference: str) -> bool:
+    return len(reference) <= _MAX_ID_DIGITS if is_task_id(reference) else "\0" not in reference
+
+
+def _refers(reference: str) -> ColumnElement[bool]:
+    return TaskRecord.id == int(reference) if is_task_id(reference) else TaskRecord.name == reference
+
+
+def is_task_id(reference: str) -> bool:
+    """Whether the text is read as a number rather than as a name."""
+    return reference.isascii() and reference.isdecimal()
+
+
+def stored_architectures(session: Session, space: SearchSpace, ids: Iterable[str]) -> dict[str, Architecture]:
+    """The stored architectures among `ids`, as this space builds them."""
+    found: dict[str, Architecture] = {}
+    wanted = sorted(set(ids))
+    for start in range(0, len(wanted), _MAX_PARAMETERS):
+        rows = session.execute(_stored(space.name, wanted[start : start + _MAX_PARAMETERS]))
+        found.update({row.id: restored_architecture(space, row.graph, row.genotype) for row in rows})
+    return found
+
+
+def _stored(space: str, ids: Sequence[str]) -> Select[Any]:
+    return (
+        select(ArchitectureRecord.id, ArchitectureRecord.graph, NotationRecord.genotype)
+        .outerjoin(
+            NotationRecord,
+            and_(NotationRecord.architecture_id == ArchitectureRecord.id, NotationRecord.search_space == space),
+        )
+        .where(ArchitectureRecord.id.in_(ids))
+    )
+
+
+def read_support(session: Session, context: TaskContext) -> SupportRead:
+    """What the task's surrogate adapts on now."""
+    history = read_history(session, context)
+    newest = select(func.max(ObservationRecord.id)).where(ObservationRecord.task_id == context.id)
+    support = SupportSet.of(history.current())
+    return SupportRead(support, session.scalar(newest) or 0)
+
+
+@dataclass(frozen=True)
+class History:
+    """All values that were ever observed of a task, corrected and retracted ones included."""
+
+    context: TaskContext
+    rows: Sequence[Any]  # id, architecture_id, value, seed, fidelity, superseded_by_id
+    architectures: dict[str, Architecture]
+
+    def current(self) -> list[Observation]:
+        """What counts now, lower fidelities included."""
+        return self._observations([row for row in self.rows if row.superseded_by_id is None])
+
+    def support_at(self, last_observation_id: int) -> SupportSet:
+        """What was known when the observation of that id was the newest."""
+        known = [
+            row
+            for row in self.rows
+            if row.id <= last_observation_id
+            and (row.superseded_by_id is None or row.superseded_by_id > last_observation_id)
+        ]
+        return SupportSet.of(self._observations(known))
+
+    def _observations(self, rows: Sequence[Any]) -> list[Observation]:
+        final = self.context.max_fidelity or max((row.fidelity for row in rows if row.fidelity), default=1.0)
+        return [
+            Observation(self.architectures[row.architecture_id], row.value, row.seed, _fraction(row.fidelity, final))
+            for row in rows
+        ]
+
+
+def read_history(session: Session, context: TaskContext) -> History:
+    """All values of the task with their architectures."""
+    own = ObservationRecord
+    rows = session.execute(
+        select(own.id, own.architecture_id, own.value, own.seed, own.fidelity, own.superseded_by_id)
+        .where(own.task_id == context.id, own.status == "ok")
+        .order_by(own.id)
+    ).all()
+    return History(context, rows, stored_architectures(session, context.space, (row.architecture_id for row in rows)))
+
+
+def _fraction(fidelity: float | None, final: float) -> float:
+    return 1.0 if fidelity is None else min(1.0, fidelity / final)
+
+
+@dataclass(frozen=True)
+class JudgedPrediction:
+    """A logged prediction whose architecture was measured afterwards."""
+
+    task_id: int
+    architecture_id: str
+    last_observation_id: int
+    value: float
+
+
+def judged_predictions(session: Session, limit: int) -> list[JudgedPrediction]:
+    """The newest predictions that were logged before their final observation came, each pair of a task once."""
+    logged, own = PredictionRecord, ObservationRecord
+    query = (
+        select(
+            logged.task_id, logged.architecture_id, logged.last_observation_id, func.avg(own.value), func.max(logged.id)
+        )
+        .join(own, and_(own.task_id == logged.task_id, own.architecture_id == logged.architecture_id))
+        .join(TaskRecord, TaskRecord.id == logged.task_id)
+        .where(
+            own.status == "ok",
+            own.superseded_by_id.is_(None),
+            own.id > logged.last_observation_id,
+            own.created_at > logged.created_at,
+            or_(own.fidelity.is_(None), own.fidelity >= _final_fidelity()),
+        )
+        .group_by(logged.task_id, logged.architecture_id, logged.last_observation_id)
+        .order_by(func.max(logged.id).desc())
+        .limit(limit)
+    )
+    return [JudgedPrediction(*row[:4]) for row in session.execute(query)]
+
+
+def _final_fidelity() -> ColumnElement[float]:
+    """The fidelity that counts as final in the task of the enclosing query."""
+    other = aliased(ObservationRecord)
+    largest = select(func.max(other.fidelity)).where(
+        other.task_id == TaskRecord.id, other.status == "ok", other.superseded_by_id.is_(None)
+    )
+    return func.coalesce(TaskRecord.max_fidelity, largest.correlate(TaskRecord).scalar_subquery())
+
+
+def observed_task_ids(session: Session) -> list[int]:
+    """The tasks that have observations."""
+    return list(session.scalars(select(TaskRecord.id).where(TaskRecord.num_observations > 0).order_by(TaskRecord.id)))
+
+
+def champion_id(session: Session) -> str | None:
+    """The model version that `champion` means now."""
+    return session.scalar(select(AliasRecord.model_version_id).where(AliasRecord.name == CHAMPION))
+
+
+def model_version(session: Session, version: str) -> ModelVersionRecord:
+    """A model version with its weights.
+
+    Raises:
+        NotFoundError: if there is none of that id.
+    """
+    query = select(ModelVersionRecord).where(ModelVersionRecord.id == version)
+    record = session.scalar(query.options(undefer(ModelVersionRecord.weights)))
+    if record is None:
+        raise NotFoundError(f"expected the id of a model version, got {version!r}")
+    return record
+
+
+def newest_adaptation(session: Session, task_id: int, champion: str | None) -> AdaptationRecord | None:
+    """The adaptation that answers for the task: the champion's, or else the newest of an earlier version."""
+    own = AdaptationRecord
+    query = select(own).where(own.task_id == task_id).options(undefer(own.payload))
+    return session.scalar(
+        query.order_by((own.model_version_id == champion).desc(), own.created_at.desc(), own.id.desc()).limit(1)
+    )
+
+
+def digest(session: Session) -> tuple[object, ...]:
+    """Changes whenever a task's observations, an adaptation or the champion changed."""
+    row = session.execute(
+        select(
+            select(AliasRecord.model_version_id).where(AliasRecord.name == CHAMPION).scalar_subquery(),
+            select(func.count(AdaptationRecord.id)).scalar_subquery(),
+            select(func.max(AdaptationRecord.created_at)).scalar_subquery(),
+            select(func.count(TaskRecord.id)).scalar_subquery(),
+            select(func.sum(TaskRecord.revision)).scalar_subquery(),
+        )
+    ).one()
+    return tuple(row)
+
+
+def task_states(session: Session, champion: str | None) -> list[TaskState]:
+    """Every task's state, the ones with the newest adaptations first."""
+    own = AdaptationRecord
+    query = (
+        select(TaskRecord.id, TaskRecord.name, TaskRecord.revision, own.id, own.model_version_id, own.created_at)
+        .outerjoin(own, own.task_id == TaskRecord.id)
+        .order_by((own.model_version_id == champion).asc(), own.created_at.asc(), own.id.asc())
+    )
+    last: dict[int, TaskState] = {}
+    for task_id, name, revision, *adaptation in session.execute(query):
+        last.pop(task_id, None)
+        last[task_id] = TaskState(task_id, name, revision, tuple(adaptation) if adaptation[0] is not None else None)
+    return list(reversed(last.values()))
+
+
+def save_adaptation(session: Session, adaptation: AdaptationRecord) -> bool:
+    """Keeps the adaptation unless one of a newer support set is there already; says whether it did."""
+    query = select(AdaptationRecord).where(
+        AdaptationRecord.task_id == adaptation.task_id,
+        AdaptationRecord.model_version_id == adaptation.model_version_id,
+    )
+    existing = session.scalar(query.with_for_update())
+    if existing is None:
+        session.add(adaptation)
+        return True
+    if existing.task_revision > adaptation.task_revision:
+        return False
+    for name in _REPLACED:
+        setattr(existing, name, getattr(adaptation, name))
+    return True
+
+
+_REPLACED = (
+    "support_hash", "num_observations", "task_revision", "last_observation_id", "payload", "seconds", "created_at",
+)  # fmt: skip

@@ -1,0 +1,229 @@
+"""Inference: what answers in the API process. State comes from the database alone, so any number of processes can serve."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.database import Database
+from app.errors import AppError
+from app.inference import records
+from app.inference.errors import translated
+from app.inference.forecasts import Forecaster, ServedTask
+from app.inference.records import TaskContext, TaskState
+from app.inference.versions import Versions
+from app.settings import Settings
+from app.tables import AdaptationRecord, utc_now
+from predictor import AdaptedPredictor, SupportSet
+
+_MAX_SERVED = 64
+_NUM_WARMED_AT_START = 8
+_logger = logging.getLogger(__name__)
+
+Listener = Callable[[ServedTask], None]
+
+
+class Inference:
+    """Holds the adaptations that answer, and notices new ones by polling. May be called from any thread.
+
+    `start` begins to poll in the background; `stop` ends it. Without `start`, `refresh` looks once.
+    """
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.forecaster = Forecaster()
+        self.versions = Versions(database)
+        self._database = database
+        self._poll_seconds = settings.inference_poll_seconds
+        self._served: dict[str, ServedTask] = {}
+        self._names: dict[str, str] = {}
+        self._states: dict[str, TaskState] = {}
+        self._digest: tuple[object, ...] | None = None
+        self._loading = threading.Lock()
+        self._serials = itertools.count(1)
+        self._listeners: list[Listener] = []
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add_listener(self, listener: Listener) -> None:
+        """Calls `listener` in the polling thread whenever a task has a new adaptation in this process."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        """Begins to poll."""
+        self._thread = threading.Thread(target=self._poll, name="inference-poll", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends polling and waits for it."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def served(self, reference: str) -> ServedTask | None:
+        """The task of that name or id as it answers now, from memory alone; None if it was not loaded yet."""
+        return self._served.get(self._names.get(reference, reference))
+
+    def load(self, reference: str) -> ServedTask:
+        """The task of that name or id as it answers now, read from the database where needed.
+
+        Raises:
+            NotFoundError: if there is no such task.
+            NotReadyError: if there is no champion yet.
+        """
+        served = self.served(reference)
+        if served is None:
+            with self._loading:
+                served = self.served(reference) or self._loaded(reference)
+        return served
+
+    def refresh(self) -> None:
+        """Looks at the database once and takes over what changed."""
+        with self._database.read() as session:
+            digest = records.digest(session)
+            if digest == self._digest:
+                return
+            champion = records.champion_id(session)
+            states = records.task_states(session, champion)
+        if self._digest is None:
+            self._states = {state.name: state for state in states}
+        for state in states:
+            if self._stopped.is_set():
+                return
+            self._take_over(state, champion)
+        self._digest = digest
+
+    def _poll(self) -> None:
+        is_warm = False
+        while not self._stopped.wait(self._poll_seconds):
+            try:
+                self.refresh()
+                if not is_warm:
+                    self._warm_newest()
+                    is_warm = True
+            except Exception:  # the database may be away for a while: what is loaded goes on answering
+                _logger.exception("expected to read the newest adaptations, got an error; trying again")
+
+    def _warm_newest(self) -> None:
+        """Loads the tasks that were adapted last, so that their first questions need not wait."""
+        adapted = [state.name for state in self._states.values() if state.adaptation is not None]
+        for name in adapted[:_NUM_WARMED_AT_START]:
+            if not self._stopped.is_set() and name not in self._served:
+                self._reload(name)
+
+    def _take_over(self, state: TaskState, champion: str | None) -> None:
+        """Loads a task again when another adaptation answers; only notes the revision when its observations changed."""
+        before, served = self._states.get(state.name), self._served.get(state.name)
+        self._states[state.name] = state
+        is_new = before is None or before.adaptation != state.adaptation
+        if served is None:
+            if is_new and state.adaptation is not None:
+                self._reload(state.name)
+        elif is_new or (state.adaptation is None and served.model_version != champion):
+            self._reload(state.name)
+        elif (served.revision, served.champion) != (state.revision, champion):
+            self._served[state.name] = dataclasses.replace(served, revision=state.revision, champion=champion)
+
+    def _reload(self, task_name: str) -> None:
+        try:
+            with self._loading:
+                served = self._loaded(task_name)
+        except AppError:
+            _logger.exception("expected to load the newest adaptation of task %s, got an error", task_name)
+            return
+        for listener in self._listeners:
+            listener(served)
+
+    def _loaded(self, reference: str) -> ServedTask:
+        with self._database.read() as session:
+            context = records.task_context(session, reference)
+            champion = records.champion_id(session)
+            record = records.newest_adaptation(session, context.id, champion)
+        served = self._snapshot(context, record, champion)
+        self._names[str(served.task_id)] = served.name
+        self._served.pop(served.name, None)
+        self._served[served.name] = served
+        while len(self._served) > _MAX_SERVED:
+            self._served.pop(next(iter(self._served)), None)
+        return served
+
+    def _snapshot(self, context: TaskContext, record: AdaptationRecord | None, champion: str | None) -> ServedTask:
+        return ServedTask(
+            task_id=context.id,
+            name=context.name,
+            revision=context.revision,
+            task=context.task,
+            space=context.space,
+            adapted=self._unadapted(context) if record is None else self._restored(context, record),
+            num_observations=0 if record is None else record.num_observations,
+            adapted_revision=None if record is None else record.task_revision,
+            last_observation_id=0 if record is None else record.last_observation_id,
+            champion=champion,
+            serial=next(self._serials),
+        )
+
+    def _unadapted(self, context: TaskContext) -> AdaptedPredictor:
+        champion = self.versions.champion()
+        with translated():
+            return champion.adapt(context.task, context.space, SupportSet())
+
+    def _restored(self, context: TaskContext, record: AdaptationRecord) -> AdaptedPredictor:
+        meta_predictor = self.versions.get(record.model_version_id)
+        with translated():
+            return meta_predictor.restore(context.task, context.space, record.payload)
+
+
+@dataclass(frozen=True)
+class NewAdaptation:
+    """The result of an inner loop, ready to be kept."""
+
+    record: AdaptationRecord
+    task: str
+
+    def keep(self, session: Session) -> dict[str, Any]:
+        """Stores it unless one of a newer support set is there already; what was done, for the job."""
+        return {
+            "task": self.task,
+            "model_version": self.record.model_version_id,
+            "num_observations": self.record.num_observations,
+            "seconds": round(self.record.seconds, 3),
+            "is_kept": records.save_adaptation(session, self.record),
+        }
+
+
+def adapt_task(database: Database, versions: Versions, task_id: int) -> NewAdaptation:
+    """Adapts the champion to all that was observed of the task.
+
+    The inner loop runs outside any transaction: observations may be posted meanwhile, and then another job follows.
+
+    Raises:
+        NotFoundError: if there is no such task.
+        NotReadyError: if there is no champion yet.
+    """
+    champion = versions.champion()
+    with database.read() as session:
+        context = records.task_context(session, str(task_id))
+        read = records.read_support(session, context)
+    began = time.perf_counter()
+    with translated():
+        adapted = champion.adapt(context.task, context.space, read.support)
+        payload = adapted.to_bytes()
+    record = AdaptationRecord(
+        task_id=task_id,
+        model_version_id=champion.version,
+        support_hash=adapted.support_hash,
+        num_observations=sum(read.support.counts),
+        task_revision=context.revision,
+        last_observation_id=read.last_observation_id,
+        payload=payload,
+        seconds=time.perf_counter() - began,
+        created_at=utc_now(),
+    )
+    return NewAdaptation(record, context.name)

@@ -1,0 +1,86 @@
+"""Model versions in memory: read from the database once, kept while they answer."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import predictor
+from app.database import Database
+from app.errors import NotReadyError
+from app.inference import records
+from app.inference.errors import translated
+from predictor import MetaPredictor
+
+_MAX_LOADED = 3
+
+
+@dataclass(frozen=True)
+class ShippedVersion:
+    """The champion that comes with the program, ready to be stored."""
+
+    id: str
+    manifest: dict[str, Any]
+    weights: bytes
+
+
+def shipped_version() -> ShippedVersion:
+    """Reads the champion that comes with the program."""
+    with translated():
+        champion = MetaPredictor.load(predictor.shipped_champion())
+        return ShippedVersion(champion.version, dict(champion.manifest), champion.to_bytes())
+
+
+def version_of(weights: bytes, manifest: Mapping[str, Any]) -> str:
+    """The id of a model version, from its weights; proves that they load.
+
+    Raises:
+        InternalError: if they do not.
+    """
+    with translated():
+        return MetaPredictor.from_bytes(weights, manifest).version
+
+
+class Versions:
+    """Loads model versions by id and keeps the ones used last. May be called from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._loaded: OrderedDict[str, MetaPredictor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, version: str) -> MetaPredictor:
+        """The surrogate's initial parameters of that version.
+
+        Raises:
+            NotFoundError: if no such version is stored.
+            InternalError: if its weights cannot be loaded.
+        """
+        with self._lock:
+            if version not in self._loaded:
+                self._loaded[version] = self._read(version)
+                while len(self._loaded) > _MAX_LOADED:
+                    self._loaded.popitem(last=False)
+            self._loaded.move_to_end(version)
+            return self._loaded[version]
+
+    def champion(self) -> MetaPredictor:
+        """The version that `champion` means now.
+
+        Raises:
+            NotReadyError: if there is none yet.
+        """
+        with self._database.read() as session:
+            version = records.champion_id(session)
+        if version is None:
+            raise NotReadyError("expected a champion model version, got none yet: the service is starting")
+        return self.get(version)
+
+    def _read(self, version: str) -> MetaPredictor:
+        with self._database.read() as session:
+            record = records.model_version(session, version)
+        with translated():
+            return MetaPredictor.from_bytes(record.weights, record.manifest)

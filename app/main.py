@@ -1,0 +1,84 @@
+"""create_app: the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from app import api, error_handlers, migration
+from app.candidates.service import CandidateService
+from app.database import Database
+from app.inference import Inference
+from app.middleware import BodyLimitMiddleware, RequestIdMiddleware
+from app.model_versions import service as model_versions
+from app.predictions.service import PredictionService
+from app.search_spaces import service as search_spaces
+from app.settings import Settings
+
+_DESCRIPTION = (
+    "Forecasts how well a neural architecture will do before anybody trains it, learns from every result that is "
+    "posted back, and gets better at the next task because of the last one. Errors are RFC 9457 problem documents."
+)
+
+
+def create_app(settings: Settings | None = None, *, migrate: bool = False) -> FastAPI:
+    """The service on its settings; `migrate` brings the database to the newest version when it starts."""
+    settings = settings or Settings()
+    app = FastAPI(
+        title="Archcast",
+        version=_version(),
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.settings = settings
+    app.state.migrate = migrate
+    app.state.database = Database(settings.database_url)
+    app.state.inference = Inference(settings, app.state.database)
+    app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
+    app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestIdMiddleware)
+    error_handlers.install(app)
+    api.mount(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await run_in_threadpool(_start, app)
+    try:
+        yield
+    finally:
+        await run_in_threadpool(_stop, app)
+
+
+def _start(app: FastAPI) -> None:
+    """A database that is not migrated is left as it is: /readyz says so."""
+    database: Database = app.state.database
+    if app.state.migrate:
+        migration.upgrade(database)
+    if migration.is_current(database):
+        with database.write() as session:
+            search_spaces.add_built_in(session)
+        model_versions.register_shipped(database)
+        app.state.inference.refresh()
+    app.state.inference.start()
+    app.state.predictions.start()
+
+
+def _stop(app: FastAPI) -> None:
+    app.state.predictions.stop()
+    app.state.inference.stop()
+    app.state.database.close()
+
+
+def _version() -> str:
+    try:
+        return version("archcast")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0"

@@ -1,0 +1,67 @@
+"""What surrounds every request: an id that is logged and answered, and a limit on the body."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import TooLargeError
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_ACCEPTED_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestIdMiddleware:
+    """Answers the caller's X-Request-ID, or a new one, and keeps it in the scope as `request_id`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = given if _ACCEPTED_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
+
+
+class BodyLimitMiddleware:
+    """Counts the bytes of a body as they come, whatever its length was declared to be, and stops reading at the limit."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        too_large = len(declared) > 18 or (declared.isdecimal() and int(declared) > self.max_bytes)
+        num_bytes = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal num_bytes
+            if too_large:
+                raise self._error(f"{declared[:20]} bytes")
+            message = await receive()
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > self.max_bytes:
+                raise self._error("more")
+            return message
+
+        await self.app(scope, receive_within_limit, send)
+
+    def _error(self, got: str) -> TooLargeError:
+        return TooLargeError(f"expected a body of at most {self.max_bytes} bytes, got {got}", max_bytes=self.max_bytes)

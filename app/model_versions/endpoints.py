@@ -1,0 +1,73 @@
+"""/v1/model-versions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Body
+
+from app.dependencies import DatabaseDep
+from app.json_requests import json_router
+from app.model_versions import service
+from app.model_versions.schemas import (
+    PROMOTION_EXAMPLE,
+    REASON_EXAMPLE,
+    VERSION_EXAMPLE,
+    DecisionBody,
+    ModelVersionReply,
+    PromotionReply,
+)
+from app.pagination import CursorQuery, LimitQuery, Page
+from app.schemas import example, problems
+
+router = json_router("model versions")
+
+ReasonBody = Annotated[DecisionBody, Body(openapi_examples={"reason": {"value": REASON_EXAMPLE}})]
+
+
+@router.get(
+    "/model-versions",
+    summary="List model versions",
+    description="All sets of meta-learned initial parameters, in the order of their ids.",
+    responses={200: example({"items": [VERSION_EXAMPLE], "next_cursor": None}), **problems()},
+)
+def list_model_versions(
+    database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100
+) -> Page[ModelVersionReply]:
+    with database.read() as session:
+        return service.page(session, cursor, limit)
+
+
+@router.get(
+    "/model-versions/{version}",
+    summary="Show a model version",
+    description="One model version with its manifest and every decision about it.",
+    responses={200: example(VERSION_EXAMPLE), **problems(404)},
+)
+def show_model_version(database: DatabaseDep, version: str) -> ModelVersionReply:
+    with database.read() as session:
+        return service.shown(session, [service.find(session, version)])[0]
+
+
+@router.post(
+    "/model-versions/{version}:promote",
+    summary="Promote a model version",
+    description="Makes the version the champion. Every observed task is adapted to it in the background, and the old "
+    "adaptations answer meanwhile. Promoting the champion is refused with 409.",
+    responses={200: example(PROMOTION_EXAMPLE), **problems(400, 404, 409)},
+)
+def promote_model_version(database: DatabaseDep, version: str, body: ReasonBody) -> PromotionReply:
+    with database.write() as session:
+        return service.promotion_shown(service.promote(session, version, body.reason))
+
+
+@router.post(
+    "/model-versions:rollback",
+    summary="Roll back the champion",
+    description="Makes the champion's predecessor the champion again. Called again, it goes further back; 409 when there "
+    "is none.",
+    responses={200: example(PROMOTION_EXAMPLE), **problems(400, 409)},
+)
+def roll_back_champion(database: DatabaseDep, body: ReasonBody) -> PromotionReply:
+    with database.write() as session:
+        return service.promotion_shown(service.roll_back(session, body.reason))

@@ -1,0 +1,58 @@
+"""The SQL of model versions, their aliases and promotions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import insert_new
+from app.tables import AliasRecord, ModelVersionRecord, PromotionRecord, utc_now
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+
+
+def find(session: Session, version: str) -> ModelVersionRecord | None:
+    """The model version of that id, without its weights."""
+    return session.get(ModelVersionRecord, version)
+
+
+def page(session: Session, after: str | None, limit: int) -> Sequence[ModelVersionRecord]:
+    """At most `limit` model versions in the order of their ids."""
+    query = select(ModelVersionRecord).order_by(ModelVersionRecord.id).limit(limit)
+    return session.scalars(query if after is None else query.where(ModelVersionRecord.id > after)).all()
+
+
+def add_new(session: Session, row: dict[str, Any]) -> None:
+    """Stores a model version unless it is there already: equal weights are the same version."""
+    insert_new(session, ModelVersionRecord, [{"created_at": utc_now(), **row}])
+
+
+def aliases(session: Session, *, for_update: bool = False) -> dict[str, str]:
+    """What every alias means."""
+    query = select(AliasRecord).execution_options(populate_existing=True)
+    records = session.scalars(query.with_for_update() if for_update else query)
+    return {record.name: record.model_version_id for record in records}
+
+
+def point(session: Session, name: str, version: str) -> None:
+    """Makes the alias mean that version."""
+    now = utc_now()
+    insert_new(session, AliasRecord, [{"name": name, "model_version_id": version, "changed_at": now}])
+    record = session.get_one(AliasRecord, name, with_for_update=True)
+    record.model_version_id, record.changed_at = version, now
+
+
+def add_promotion(session: Session, promotion: PromotionRecord) -> PromotionRecord:
+    """Notes a decision."""
+    session.add(promotion)
+    session.flush()
+    return promotion
+
+
+def promotions(session: Session, versions: Sequence[str]) -> Sequence[PromotionRecord]:
+    """All decisions about these versions, the oldest first."""
+    query = select(PromotionRecord).where(PromotionRecord.model_version_id.in_(versions))
+    return session.scalars(query.order_by(PromotionRecord.id)).all()

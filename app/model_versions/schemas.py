@@ -1,0 +1,61 @@
+"""Documents of model versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from app.schemas import Reply, RequestBody
+
+_ID, _PARENT = "7c4d2e1f0a9b8c7d6e5f4a3b2c1d0e9f", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+PROMOTION_EXAMPLE = {
+    "id": 2,
+    "model_version": _ID,
+    "previous": _PARENT,
+    "is_promoted": True,
+    "reason": "better on held-out episodes",
+    "comparison": {"candidate": {"kendall_tau": 0.71}, "champion": {"kendall_tau": 0.68}},
+    "created_at": "2026-11-22T10:05:00Z",
+}
+VERSION_EXAMPLE = {
+    "id": _ID,
+    "parent_id": _PARENT,
+    "origin": "fine_tune",
+    "aliases": ["champion", "candidate"],
+    "created_at": "2026-11-22T10:05:00Z",
+    "manifest": {"format": 1, "tasks": 24},
+    "promotions": [PROMOTION_EXAMPLE],
+}
+REASON_EXAMPLE = {"reason": "forecasts on the new device are worse"}
+
+
+class PromotionReply(Reply):
+    """A decision about a model version, with the numbers that it rests on."""
+
+    id: int
+    model_version: str
+    previous: str | None = Field(description="The champion before.")
+    is_promoted: bool = Field(description="Whether it became the champion.")
+    reason: str
+    comparison: dict[str, Any]
+    created_at: datetime
+
+
+class ModelVersionReply(Reply):
+    """One set of meta-learned initial parameters."""
+
+    id: str = Field(description="From the weights themselves: equal weights are the same version.")
+    parent_id: str | None = Field(description="The version that fine-tuning started from.")
+    origin: Literal["shipped", "fine_tune", "uploaded"]
+    aliases: list[str] = Field(description="champion: answers; candidate: the last one that fine-tuning made.")
+    created_at: datetime
+    manifest: dict[str, Any] = Field(description="What went into it, and its figures.")
+    promotions: list[PromotionReply] = Field(description="Every decision about it, the oldest first.")
+
+
+class DecisionBody(RequestBody):
+    """Why."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=2_000, description="Kept with the decision.")]

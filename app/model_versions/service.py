@@ -1,0 +1,163 @@
+"""Which surrogate answers: promotion, rollback, and the champion that comes with the program."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app import queue
+from app.database import Database
+from app.errors import AppError, ConflictError, NotFoundError
+from app.inference import ShippedVersion, observed_task_ids, shipped_version
+from app.model_versions import repository
+from app.model_versions.repository import CANDIDATE, CHAMPION
+from app.model_versions.schemas import ModelVersionReply, PromotionReply
+from app.pagination import Page, decoded, page_of
+from app.tables import ModelVersionRecord, PromotionRecord
+
+_ROLLED_BACK = "rolled_back"
+_logger = logging.getLogger(__name__)
+
+
+def register_shipped(database: Database) -> None:
+    """Stores the champion that comes with the program, which answers until something better was promoted.
+
+    A newer program's champion takes over from an older program's, but never from a version that was made here. Without
+    one the service starts all the same and says that it is not ready until a version is stored.
+    """
+    try:
+        shipped = shipped_version()
+    except AppError:
+        _logger.exception("expected the champion that comes with the program, got an error")
+        return
+    with database.write() as session:
+        _register(session, shipped)
+
+
+def _register(session: Session, shipped: ShippedVersion) -> None:
+    champion = repository.aliases(session, for_update=True).get(CHAMPION)
+    current = None if champion is None else repository.find(session, champion)
+    is_known = repository.find(session, shipped.id) is not None
+    add(session, shipped.id, None, "shipped", shipped.manifest, shipped.weights)
+    if champion is None or (not is_known and current is not None and current.origin == "shipped"):
+        _make_champion(session, shipped.id, champion, "comes with the program", {})
+
+
+def add(
+    session: Session, version: str, parent: str | None, origin: str, manifest: dict[str, Any], weights: bytes
+) -> None:
+    """Stores a model version; harmless if it is there already."""
+    row = {"id": version, "parent_id": parent, "origin": origin, "manifest": manifest, "weights": weights}
+    repository.add_new(session, row)
+
+
+def find(session: Session, version: str) -> ModelVersionRecord:
+    """The model version of that id.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    record = repository.find(session, version) if "\0" not in version else None
+    if record is None:
+        raise NotFoundError(f"expected the id of a model version, got {version[:200]!r}")
+    return record
+
+
+def shown(session: Session, records: Sequence[ModelVersionRecord]) -> list[ModelVersionReply]:
+    """Model versions as users see them."""
+    aliases = repository.aliases(session)
+    promotions = repository.promotions(session, [record.id for record in records])
+    return [
+        ModelVersionReply(
+            id=record.id,
+            parent_id=record.parent_id,
+            origin=record.origin,  # type: ignore[arg-type]
+            aliases=sorted(name for name, version in aliases.items() if version == record.id),
+            created_at=record.created_at,
+            manifest=record.manifest,
+            promotions=[promotion_shown(one) for one in promotions if one.model_version_id == record.id],
+        )
+        for record in records
+    ]
+
+
+def promotion_shown(record: PromotionRecord) -> PromotionReply:
+    """A decision as users see it."""
+    return PromotionReply(
+        id=record.id,
+        model_version=record.model_version_id,
+        previous=record.previous_id,
+        is_promoted=record.promoted,
+        reason=record.reason,
+        comparison=record.comparison,
+        created_at=record.created_at,
+    )
+
+
+def page(session: Session, cursor: str | None, limit: int) -> Page[ModelVersionReply]:
+    """One page of the list."""
+    rows = repository.page(session, decoded(cursor, str), limit + 1)
+    records, next_cursor = page_of(rows, limit, lambda record: record.id)
+    return Page(items=shown(session, records), next_cursor=next_cursor)
+
+
+def promote(session: Session, version: str, reason: str) -> PromotionRecord:
+    """Makes the version the champion and queues the adaptation of every observed task.
+
+    Raises:
+        NotFoundError: if there is no such version.
+        ConflictError: if it is the champion already.
+    """
+    find(session, version)
+    champion = repository.aliases(session, for_update=True).get(CHAMPION)
+    if champion == version:
+        raise ConflictError(f"expected a model version that is not the champion, got {version}, which is")
+    return _make_champion(session, version, champion, reason, {})
+
+
+def roll_back(session: Session, reason: str) -> PromotionRecord:
+    """Makes the champion's predecessor the champion again; repeated, it goes further back.
+
+    Raises:
+        ConflictError: if the champion has no predecessor.
+    """
+    champion = repository.aliases(session, for_update=True).get(CHAMPION)
+    history = repository.promotions(session, [champion]) if champion else []
+    entered = [one for one in history if one.promoted and _ROLLED_BACK not in one.comparison]
+    previous = entered[-1].previous_id if entered else None
+    if previous is None:
+        raise ConflictError(f"expected a champion that replaced another one, got {champion}, which replaced none")
+    return _make_champion(session, previous, champion, reason, {_ROLLED_BACK: champion})
+
+
+def decide(
+    session: Session, candidate: str, is_better: bool, reason: str, comparison: dict[str, Any]
+) -> PromotionRecord:
+    """Notes the decision about a candidate, and promotes it if it is better."""
+    champion = repository.aliases(session, for_update=True).get(CHAMPION)
+    repository.point(session, CANDIDATE, candidate)
+    if is_better and champion != candidate:
+        return _make_champion(session, candidate, champion, reason, comparison)
+    return repository.add_promotion(
+        session,
+        PromotionRecord(
+            model_version_id=candidate, previous_id=champion, promoted=False, reason=reason, comparison=comparison
+        ),
+    )
+
+
+def _make_champion(
+    session: Session, version: str, previous: str | None, reason: str, comparison: dict[str, Any]
+) -> PromotionRecord:
+    repository.point(session, CHAMPION, version)
+    for task_id in observed_task_ids(session):
+        queue.enqueue_adaptation(session, task_id)
+    return repository.add_promotion(
+        session,
+        PromotionRecord(
+            model_version_id=version, previous_id=previous, promoted=True, reason=reason, comparison=comparison
+        ),
+    )

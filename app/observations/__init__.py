@@ -1,0 +1,1 @@
+"""Observations: append-only measured values of architectures."""

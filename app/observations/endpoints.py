@@ -1,0 +1,148 @@
+"""/v1/tasks/{task}/observations and /best."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Body, Path, Query, Response, status
+
+from app.dependencies import DatabaseDep, SettingsDep
+from app.json_requests import json_router
+from app.observations import intake, service
+from app.observations.schemas import (
+    BEST_EXAMPLE,
+    CORRECTION_EXAMPLE,
+    CORRECTION_REQUEST_EXAMPLE,
+    DAG_EXAMPLE,
+    MANY_EXAMPLE,
+    OBSERVATION_EXAMPLE,
+    ONE_EXAMPLE,
+    POSTED_EXAMPLE,
+    RETRACTION_EXAMPLE,
+    RETRACTION_REQUEST_EXAMPLE,
+    BestOut,
+    CorrectionIn,
+    KeptStatus,
+    ObservationOut,
+    ObservationsBody,
+    PostedOut,
+    RetractionIn,
+)
+from app.pagination import CursorQuery, LimitQuery, Page
+from app.schemas import example, problems
+
+router = json_router("observations")
+
+ObservationId = Annotated[int, Path(ge=1, lt=2**63, description="Id of an observation of this task.")]
+
+
+@router.post(
+    "/tasks/{task}/observations",
+    status_code=status.HTTP_201_CREATED,
+    summary="Post observations",
+    description="One observation, or many under `observations`. All of them are recorded, or none: every bad one is "
+    "listed at its index (422), and so is every client key that is taken by other content (409). What was posted before "
+    "under the same client key is answered as a duplicate; 200 if there was nothing else. The task is adapted in the "
+    "background: many posts, one adaptation.",
+    responses={
+        201: example(POSTED_EXAMPLE, "Recorded."),
+        200: example({**POSTED_EXAMPLE, "num_created": 0, "num_duplicates": 1}, "All of it was there.", PostedOut),
+        **problems(400, 404, 409),
+    },
+)
+def post_observations(
+    database: DatabaseDep,
+    settings: SettingsDep,
+    response: Response,
+    task: str,
+    body: Annotated[
+        ObservationsBody,
+        Body(
+            openapi_examples={
+                "one": {"value": ONE_EXAMPLE},
+                "many": {"value": MANY_EXAMPLE},
+                "as a DAG": {"value": DAG_EXAMPLE},
+            }
+        ),
+    ],
+) -> PostedOut:
+    with database.read() as session:
+        taken = intake.take(session, task, body, settings.max_observations_per_request)
+    drafts = taken.read()  # outside of any transaction: other writers need not wait for it
+    with database.write() as session:
+        posted = service.record(session, taken, drafts)
+    response.status_code = status.HTTP_201_CREATED if posted.num_created else status.HTTP_200_OK
+    return posted
+
+
+@router.get(
+    "/tasks/{task}/observations",
+    summary="List observations",
+    description="A task's current observations, the oldest first. Superseded and retracted ones, and the retractions "
+    "themselves, are shown where asked for.",
+    responses={200: example({"items": [OBSERVATION_EXAMPLE], "next_cursor": None}), **problems(404)},
+)
+def list_observations(
+    database: DatabaseDep,
+    task: str,
+    cursor: CursorQuery = None,
+    limit: LimitQuery = 100,
+    architecture: Annotated[
+        str | None, Query(pattern=r"^[0-9a-f]{32}$", description="Only those of the architecture of this id.")
+    ] = None,
+    status: Annotated[KeptStatus | None, Query(description="Only those of this status.")] = None,
+    include_superseded: Annotated[bool, Query(description="Also what was superseded or retracted.")] = False,
+) -> Page[ObservationOut]:
+    wanted = service.Filter(architecture, status, include_superseded)
+    with database.read() as session:
+        return service.page(session, task, cursor, limit, wanted)
+
+
+@router.post(
+    "/tasks/{task}/observations/{observation_id}/correction",
+    status_code=status.HTTP_201_CREATED,
+    summary="Correct an observation",
+    description="Records a new observation of the same architecture, seed, fidelity and cost in the place of an older "
+    "one, which stays in the records. What was superseded or retracted before is refused with 409.",
+    responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409)},
+)
+def correct_observation(
+    database: DatabaseDep,
+    task: str,
+    observation_id: ObservationId,
+    body: Annotated[CorrectionIn, Body(openapi_examples={"value": {"value": CORRECTION_REQUEST_EXAMPLE}})],
+) -> ObservationOut:
+    with database.write() as session:
+        return service.correct(session, task, observation_id, body)
+
+
+@router.post(
+    "/tasks/{task}/observations/{observation_id}/retraction",
+    status_code=status.HTTP_201_CREATED,
+    summary="Retract an observation",
+    description="Records that an observation is to be ignored; it stays in the records. What was superseded or "
+    "retracted before is refused with 409.",
+    responses={201: example(RETRACTION_EXAMPLE, "The retraction."), **problems(400, 404, 409)},
+)
+def retract_observation(
+    database: DatabaseDep,
+    task: str,
+    observation_id: ObservationId,
+    body: Annotated[RetractionIn, Body(openapi_examples={"reason": {"value": RETRACTION_REQUEST_EXAMPLE}})],
+) -> ObservationOut:
+    with database.write() as session:
+        return service.retract(session, task, observation_id, body)
+
+
+@router.get(
+    "/tasks/{task}/best",
+    summary="Show the measured leaderboard",
+    description="The best architectures by the mean of their repeated measurements at the final fidelity: the task's "
+    "`max_fidelity`, or else the largest that was seen.",
+    responses={200: example(BEST_EXAMPLE), **problems(404)},
+)
+def best_architectures(
+    database: DatabaseDep, task: str, k: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10
+) -> BestOut:
+    with database.read() as session:
+        return service.best(session, task, k)

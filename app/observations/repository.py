@@ -1,0 +1,199 @@
+"""The SQL of observations and of the architectures that they bring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from app.database import insert_new
+from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord
+
+_MAX_PARAMETERS = 5_000
+
+
+def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
+    ordered = sorted(set(values))
+    for start in range(0, len(ordered), _MAX_PARAMETERS):
+        yield ordered[start : start + _MAX_PARAMETERS]
+
+
+def by_client_keys(session: Session, task_id: int, keys: Iterable[str]) -> dict[str, ObservationRecord]:
+    """The task's observations that have one of the keys."""
+    own = ObservationRecord
+    found: dict[str, ObservationRecord] = {}
+    for chunk in _chunks(keys):
+        query = select(own).where(own.task_id == task_id, own.client_key.in_(chunk))
+        found.update({str(record.client_key): record for record in session.scalars(query)})
+    return found
+
+
+def known_architectures(session: Session, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that are stored already."""
+    known: set[str] = set()
+    for chunk in _chunks(ids):
+        known.update(session.scalars(select(ArchitectureRecord.id).where(ArchitectureRecord.id.in_(chunk))))
+    return known
+
+
+def add_new_architectures(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds those that are new."""
+    insert_new(session, ArchitectureRecord, rows)
+
+
+def add_new_notations(session: Session, search_space: str, genotypes: dict[str, str]) -> None:
+    """Notes how the search space writes the architectures, where nothing was noted before."""
+    known: set[str] = set()
+    for chunk in _chunks(genotypes):
+        query = select(NotationRecord.architecture_id).where(
+            NotationRecord.search_space == search_space, NotationRecord.architecture_id.in_(chunk)
+        )
+        known.update(session.scalars(query))
+    rows = [
+        {"architecture_id": id_, "search_space": search_space, "genotype": genotype}
+        for id_, genotype in genotypes.items()
+        if id_ not in known
+    ]
+    insert_new(session, NotationRecord, rows)
+
+
+def add(session: Session, rows: Sequence[dict[str, Any]]) -> Sequence[int]:
+    """Appends observations; their ids in the same order."""
+    if not rows:
+        return []
+    statement = insert(ObservationRecord).returning(ObservationRecord.id, sort_by_parameter_order=True)
+    return session.scalars(statement, list(rows)).all()
+
+
+def find(session: Session, task_id: int, observation_id: int) -> ObservationRecord | None:
+    """The task's observation of that id."""
+    query = select(ObservationRecord).where(
+        ObservationRecord.id == observation_id, ObservationRecord.task_id == task_id
+    )
+    return session.scalar(query)
+
+
+def mark_superseded(session: Session, observation_id: int, by_id: int) -> None:
+    """Notes which observation took the place of another."""
+    session.execute(
+        update(ObservationRecord)
+        .where(ObservationRecord.id == observation_id)
+        .values(superseded_by_id=by_id)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def shown() -> Select[*tuple[Any, ...]]:
+    """Observations with the names of their tasks and their genotypes in the tasks' search spaces."""
+    return (
+        select(ObservationRecord, TaskRecord.name.label("task"), NotationRecord.genotype)
+        .join(TaskRecord, TaskRecord.id == ObservationRecord.task_id)
+        .outerjoin(
+            NotationRecord,
+            and_(
+                NotationRecord.architecture_id == ObservationRecord.architecture_id,
+                NotationRecord.search_space == TaskRecord.search_space,
+            ),
+        )
+    )
+
+
+def shown_by_id(session: Session, observation_id: int) -> Row[Any]:
+    """One observation as users see it."""
+    return session.execute(shown().where(ObservationRecord.id == observation_id)).one()
+
+
+def current() -> ColumnElement[bool]:
+    """Neither superseded nor retracted."""
+    return and_(ObservationRecord.superseded_by_id.is_(None), ObservationRecord.status != "retracted")
+
+
+def page(
+    session: Session,
+    task_id: int,
+    after: int | None,
+    limit: int,
+    *,
+    architecture: str | None = None,
+    status: str | None = None,
+    include_superseded: bool = False,
+) -> Sequence[Row[Any]]:
+    """At most `limit` observations of the task, the oldest first."""
+    own = ObservationRecord
+    query = shown().where(own.task_id == task_id).order_by(own.id).limit(limit)
+    if after is not None:
+        query = query.where(own.id > after)
+    if architecture is not None:
+        query = query.where(own.architecture_id == architecture)
+    if status is not None:
+        query = query.where(own.status == status)
+    return session.execute(query if include_superseded else query.where(current())).all()
+
+
+def of_architecture(session: Session, architecture_id: str, limit: int) -> Sequence[Row[Any]]:
+    """The newest current observations of the architecture over all tasks."""
+    own = ObservationRecord
+    query = shown().where(own.architecture_id == architecture_id, current()).order_by(own.id.desc()).limit(limit)
+    return session.execute(query).all()
+
+
+def final_fidelity(session: Session, task: TaskRecord) -> float | None:
+    """The fidelity that counts as final: the task's own, or else the largest seen."""
+    own = ObservationRecord
+    if task.max_fidelity is not None:
+        return task.max_fidelity
+    return session.scalar(select(func.max(own.fidelity)).where(own.task_id == task.id, own.status == "ok", current()))
+
+
+def best(session: Session, task: TaskRecord, fidelity: float | None, k: int) -> Sequence[tuple[str, float]]:
+    """The k architectures of the best mean at the final fidelity."""
+    own = ObservationRecord
+    mean = func.avg(own.value)
+    order = mean.desc() if task.direction == "maximize" else mean.asc()
+    query = (
+        select(own.architecture_id, mean)
+        .where(_final(task.id, fidelity))
+        .group_by(own.architecture_id)
+        .order_by(order, own.architecture_id)
+        .limit(k)
+    )
+    return [(architecture_id, value) for architecture_id, value in session.execute(query)]
+
+
+def final_values(
+    session: Session, task: TaskRecord, fidelity: float | None, ids: Iterable[str]
+) -> dict[str, list[float]]:
+    """For each architecture its values at the final fidelity."""
+    own = ObservationRecord
+    found: dict[str, list[float]] = {}
+    for chunk in _chunks(ids):
+        query = select(own.architecture_id, own.value).where(_final(task.id, fidelity), own.architecture_id.in_(chunk))
+        for architecture_id, value in session.execute(query.order_by(own.id)):
+            if value is not None:
+                found.setdefault(architecture_id, []).append(value)
+    return found
+
+
+def genotypes(session: Session, search_space: str, ids: Iterable[str]) -> dict[str, str]:
+    """How the search space writes the architectures."""
+    own = NotationRecord
+    found: dict[str, str] = {}
+    for chunk in _chunks(ids):
+        query = select(own.architecture_id, own.genotype).where(
+            own.search_space == search_space, own.architecture_id.in_(chunk)
+        )
+        found.update((architecture_id, genotype) for architecture_id, genotype in session.execute(query))
+    return found
+
+
+def _final(task_id: int, fidelity: float | None) -> ColumnElement[bool]:
+    own = ObservationRecord
+    return and_(
+        own.task_id == task_id,
+        own.status == "ok",
+        own.superseded_by_id.is_(None),
+        or_(own.fidelity.is_(None), own.fidelity == fidelity),
+    )

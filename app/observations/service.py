@@ -1,0 +1,206 @@
+"""What can be done with observations. Nothing is ever changed or deleted: corrections and retractions are new rows."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from app import queue
+from app.errors import ConflictError, ErrorItem, NotFoundError
+from app.observations import repository
+from app.observations.intake import CONTENT, Draft, Intake
+from app.observations.schemas import (
+    BestArchitecture,
+    BestOut,
+    CorrectionIn,
+    ObservationOut,
+    PostedObservation,
+    PostedOut,
+    RetractionIn,
+)
+from app.pagination import Page, decoded, page_of
+from app.tables import ObservationRecord
+from app.tasks import repository as task_repository
+from app.tasks import service as tasks
+
+_FIELDS = tuple(name for name in ObservationOut.model_fields if name not in ("task", "genotype"))
+_COPIED = ("task_id", "architecture_id", "seed", "fidelity", "cost")
+
+
+def record(session: Session, intake: Intake, drafts: Sequence[Draft]) -> PostedOut:
+    """Records all drafts, but those that were recorded before, and queues the adaptation.
+
+    Raises:
+        ConflictError: if a client key is taken by other content; lists all of them, and nothing is recorded.
+    """
+    task = tasks.find(session, str(intake.task.id), for_update=True)
+    new, ids = _split(session, intake, drafts)
+    _add_architectures(session, task.search_space, new)
+    for draft, new_id in zip(new, repository.add(session, [draft.row for draft in new]), strict=True):
+        ids[draft.index] = new_id
+    if new:
+        _changed(session, task.id, added=len(new))
+    _fill_repeated(drafts, ids)
+    created = {draft.index for draft in new}
+    posted = [
+        PostedObservation(id=ids[draft.index], architecture_id=draft.parsed.id, is_duplicate=draft.index not in created)
+        for draft in drafts
+    ]
+    return PostedOut(task=task.name, num_created=len(new), num_duplicates=len(drafts) - len(new), observations=posted)
+
+
+def _split(session: Session, intake: Intake, drafts: Sequence[Draft]) -> tuple[list[Draft], dict[int, int]]:
+    """The drafts that are new, and the ids of those that are not (by index)."""
+    keys = [draft.client_key for draft in drafts if draft.client_key is not None]
+    existing = repository.by_client_keys(session, intake.task.id, keys)
+    first: dict[str, Draft] = {}
+    new: list[Draft] = []
+    ids: dict[int, int] = {}
+    errors: list[ErrorItem] = []
+    for draft in drafts:
+        key = draft.client_key
+        kept = None if key is None else existing.get(key)
+        before = None if key is None else first.setdefault(key, draft)
+        if kept is None and (before is None or before is draft):
+            new.append(draft)
+        elif draft.content != (_content(kept) if kept is not None else before.content if before else None):
+            message = f"expected the same content as before under the client key {key!r}, got another"
+            errors.append({"location": intake.location(draft.index, "client_key"), "message": message})
+        elif kept is not None:
+            ids[draft.index] = kept.id
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise ConflictError(f"nothing was recorded: {errors[0]['message']}{more}", errors=errors)
+    return new, ids
+
+
+def _content(kept: ObservationRecord) -> tuple[Any, ...]:
+    return tuple(getattr(kept, name) for name in CONTENT)
+
+
+def _fill_repeated(drafts: Sequence[Draft], ids: dict[int, int]) -> None:
+    """Gives a draft that repeats another of the same request the id of that one."""
+    by_key = {draft.client_key: ids[draft.index] for draft in drafts if draft.index in ids}
+    for draft in drafts:
+        if draft.index not in ids:
+            ids[draft.index] = by_key[draft.client_key]
+
+
+def _add_architectures(session: Session, search_space: str, drafts: Sequence[Draft]) -> None:
+    by_id = {draft.parsed.id: draft.parsed for draft in drafts}
+    known = repository.known_architectures(session, by_id)
+    rows = [
+        {"id": id_, "hash_algorithm": parsed.hash_algorithm, "graph": parsed.graph}
+        for id_, parsed in by_id.items()
+        if id_ not in known
+    ]
+    repository.add_new_architectures(session, rows)
+    repository.add_new_notations(session, search_space, {id_: parsed.genotype for id_, parsed in by_id.items()})
+
+
+def _changed(session: Session, task_id: int, added: int) -> None:
+    task_repository.change_observations(session, task_id, added)
+    queue.enqueue_adaptation(session, task_id)
+
+
+def correct(session: Session, task_name: str, observation_id: int, body: CorrectionIn) -> ObservationOut:
+    """A new observation in the place of another.
+
+    Raises:
+        NotFoundError: if there is no such task or observation.
+        ConflictError: if it was superseded or retracted before.
+    """
+    values = {"status": body.status, "value": body.value, "reason": body.reason}
+    return _supersede(session, task_name, observation_id, values, added=0)
+
+
+def retract(session: Session, task_name: str, observation_id: int, body: RetractionIn) -> ObservationOut:
+    """The note that an observation is to be ignored.
+
+    Raises:
+        NotFoundError: if there is no such task or observation.
+        ConflictError: if it was superseded or retracted before.
+    """
+    values = {"status": "retracted", "value": None, "reason": body.reason}
+    return _supersede(session, task_name, observation_id, values, added=-1)
+
+
+def _supersede(
+    session: Session, task_name: str, observation_id: int, values: dict[str, Any], added: int
+) -> ObservationOut:
+    task = tasks.find(session, task_name, for_update=True)
+    old = repository.find(session, task.id, observation_id)
+    if old is None:
+        raise NotFoundError(f"expected the id of an observation of task {task.name!r}, got {observation_id}")
+    if old.superseded_by_id is not None or old.status == "retracted":
+        by = f"superseded by {old.superseded_by_id}" if old.superseded_by_id is not None else "a retraction itself"
+        raise ConflictError(f"expected a current observation, got {observation_id}, which is {by}")
+    copied = {name: getattr(old, name) for name in _COPIED}
+    new_id = repository.add(session, [{**copied, **values, "supersedes_id": old.id}])[0]
+    repository.mark_superseded(session, old.id, new_id)
+    _changed(session, task.id, added)
+    return shown(repository.shown_by_id(session, new_id))
+
+
+def shown(row: Row[Any]) -> ObservationOut:
+    """An observation as users see it."""
+    kept: ObservationRecord = row[0]
+    return ObservationOut(**{name: getattr(kept, name) for name in _FIELDS}, task=row.task, genotype=row.genotype)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which observations a list shows; None: no matter which."""
+
+    architecture: str | None = None
+    status: str | None = None
+    include_superseded: bool = False
+
+
+def page(session: Session, task_name: str, cursor: str | None, limit: int, wanted: Filter) -> Page[ObservationOut]:
+    """One page of a task's observations, the oldest first."""
+    rows = repository.page(
+        session,
+        tasks.find(session, task_name).id,
+        decoded(cursor, int),
+        limit + 1,
+        architecture=wanted.architecture,
+        status=wanted.status,
+        include_superseded=wanted.include_superseded,
+    )
+    kept, next_cursor = page_of(rows, limit, lambda row: row[0].id)
+    return Page(items=[shown(row) for row in kept], next_cursor=next_cursor)
+
+
+def of_architecture(session: Session, architecture_id: str, limit: int) -> list[ObservationOut]:
+    """The newest current observations of one architecture over all tasks."""
+    return [shown(row) for row in repository.of_architecture(session, architecture_id, limit)]
+
+
+def best(session: Session, task_name: str, k: int) -> BestOut:
+    """The measured leaderboard of a task."""
+    task = tasks.find(session, task_name)
+    fidelity = repository.final_fidelity(session, task)
+    leaders = repository.best(session, task, fidelity, k)
+    ids = [architecture_id for architecture_id, _ in leaders]
+    values = repository.final_values(session, task, fidelity, ids)
+    genotypes = repository.genotypes(session, task.search_space, ids)
+    items = [_place(rank, id_, genotypes.get(id_), values[id_]) for rank, id_ in enumerate(ids, start=1)]
+    return BestOut(task=task.name, direction=task.direction, unit=task.unit, fidelity=fidelity, items=items)
+
+
+def _place(rank: int, architecture_id: str, genotype: str | None, values: list[float]) -> BestArchitecture:
+    return BestArchitecture(
+        rank=rank,
+        architecture_id=architecture_id,
+        genotype=genotype,
+        mean=math.fsum(values) / len(values),
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        count=len(values),
+    )

@@ -1,0 +1,54 @@
+"""Micro-batching: requests that come while the surrogate is busy share its next forward pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_BATCH = 256
+
+
+class MicroBatcher(Generic[Item, Result]):
+    """Collects items of one event loop and computes them together in a thread of its own, one batch at a time."""
+
+    def __init__(self, compute: Callable[[Sequence[Item]], Sequence[Result]]) -> None:
+        self._compute = compute
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="forecast-batch")
+        self._batches: set[asyncio.Task[None]] = set()
+
+    async def submit(self, item: Item) -> Result:
+        """The item's result; an error of its batch is raised to everybody in it."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if not self._batches:
+            task = asyncio.create_task(self._drain())
+            self._batches.add(task)
+            task.add_done_callback(self._batches.discard)
+        return await future
+
+    def close(self) -> None:
+        """Waits for the batch that is being computed."""
+        self._executor.shutdown()
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+            items = [item for item, _ in batch]
+            try:
+                results = await loop.run_in_executor(self._executor, self._compute, items)
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():  # the caller may have gone
+                    future.set_result(result)

@@ -1,0 +1,40 @@
+"""POST /v1/tasks/{task}/predictions: the fast path, so it reads and writes JSON without pydantic."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.json_requests import parse_json, require_json
+from app.predictions.schemas import REPLY_EXAMPLE, REQUEST_EXAMPLE, PredictionRequest, PredictionsReply
+from app.predictions.service import PredictionService
+from app.schemas import problems
+
+router = APIRouter(tags=["predictions"])
+
+_REQUEST_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": PredictionRequest.model_json_schema(), "example": REQUEST_EXAMPLE}},
+}
+_REPLY = {
+    "model": PredictionsReply,
+    "description": "Forecasts in the order of the request.",
+    "content": {"application/json": {"example": REPLY_EXAMPLE}},
+}
+
+
+@router.post(
+    "/tasks/{task}/predictions",
+    summary="Forecast architectures",
+    description="Forecasts up to 10,000 architectures with the task's newest adaptation. An architecture that cannot be "
+    "read is reported at its place, and the rest is answered.",
+    response_model=None,
+    responses={200: _REPLY, **problems(400, 404, 413, 415, 503)},
+    openapi_extra={"requestBody": _REQUEST_BODY},
+)
+async def create_predictions(task: str, request: Request) -> Response:
+    service: PredictionService = request.app.state.predictions
+    require_json(request)
+    document = parse_json(await request.body())
+    return Response(await service.answer(task, document), media_type="application/json")

@@ -1,0 +1,1 @@
+"""Search spaces: the built-in ones, and those that users declare."""

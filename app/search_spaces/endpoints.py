@@ -1,0 +1,109 @@
+"""/v1/search-spaces."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Body, Query, Response, status
+
+from app.dependencies import DatabaseDep
+from app.json_requests import json_router
+from app.pagination import CursorQuery, LimitQuery, Page
+from app.schemas import example, problems
+from app.search_spaces import service
+from app.search_spaces.schemas import (
+    DECLARATION_EXAMPLE,
+    SAMPLE_EXAMPLE,
+    SPACE_EXAMPLE,
+    VALIDATION_EXAMPLE,
+    VALIDATION_REQUEST_EXAMPLE,
+    SampleOut,
+    SearchSpaceIn,
+    SearchSpaceOut,
+    ValidationIn,
+    ValidationOut,
+)
+
+router = json_router("search spaces")
+
+
+@router.post(
+    "/search-spaces",
+    status_code=status.HTTP_201_CREATED,
+    summary="Declare a search space",
+    description="Registers a search space of your own. The same declaration again is harmless and answers 200; "
+    "another definition under a name that is taken is refused with 409.",
+    responses={
+        201: example(SPACE_EXAMPLE, "The new search space."),
+        200: example(SPACE_EXAMPLE, "It was there.", SearchSpaceOut),
+        **problems(400, 409),
+    },
+)
+def declare_search_space(
+    database: DatabaseDep,
+    response: Response,
+    body: Annotated[SearchSpaceIn, Body(openapi_examples={"transformers": {"value": DECLARATION_EXAMPLE}})],
+) -> SearchSpaceOut:
+    with database.write() as session:
+        record, is_new = service.declare(session, body)
+    response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+    return service.shown(record)
+
+
+@router.get(
+    "/search-spaces",
+    summary="List search spaces",
+    description="All search spaces in the order of their names: built-in ones, the open `graph` space for any typed "
+    "DAG, and declared ones.",
+    responses={200: example({"items": [SPACE_EXAMPLE], "next_cursor": None}), **problems()},
+)
+def list_search_spaces(
+    database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100
+) -> Page[SearchSpaceOut]:
+    with database.read() as session:
+        return service.page(session, cursor, limit)
+
+
+@router.get(
+    "/search-spaces/{name}",
+    summary="Show a search space",
+    description="One search space with its size and an architecture in its notation.",
+    responses={200: example(SPACE_EXAMPLE), **problems(404)},
+)
+def show_search_space(database: DatabaseDep, name: str) -> SearchSpaceOut:
+    with database.read() as session:
+        return service.shown(service.find(session, name))
+
+
+@router.get(
+    "/search-spaces/{name}/sample",
+    summary="Draw random architectures",
+    description="Random architectures of the search space in its notation. The answer says which seed draws them again.",
+    responses={200: example(SAMPLE_EXAMPLE), **problems(404)},
+)
+def sample_search_space(
+    database: DatabaseDep,
+    name: str,
+    count: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 1,
+    seed: Annotated[int | None, Query(ge=0, lt=2**63, description="Leave out for a new one.")] = None,
+) -> SampleOut:
+    with database.read() as session:
+        record = service.find(session, name)
+    return service.sample(record, count, seed)
+
+
+@router.post(
+    "/search-spaces/{name}/validate",
+    summary="Validate notations",
+    description="Reads architectures without keeping them. Every notation is answered at its index: its id and canonical "
+    "genotype, or what was expected and what came.",
+    responses={200: example(VALIDATION_EXAMPLE), **problems(400, 404)},
+)
+def validate_notations(
+    database: DatabaseDep,
+    name: str,
+    body: Annotated[ValidationIn, Body(openapi_examples={"cells": {"value": VALIDATION_REQUEST_EXAMPLE}})],
+) -> ValidationOut:
+    with database.read() as session:
+        record = service.find(session, name)
+    return service.validate(record, body.architectures)

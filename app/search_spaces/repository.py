@@ -1,0 +1,28 @@
+"""The SQL of search spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database import insert_new
+from app.tables import SearchSpaceRecord
+
+
+def find(session: Session, name: str) -> SearchSpaceRecord | None:
+    """The search space of that name."""
+    return session.get(SearchSpaceRecord, name)
+
+
+def page(session: Session, after: str | None, limit: int) -> Sequence[SearchSpaceRecord]:
+    """At most `limit` search spaces in the order of their names."""
+    query = select(SearchSpaceRecord).order_by(SearchSpaceRecord.name).limit(limit)
+    return session.scalars(query if after is None else query.where(SearchSpaceRecord.name > after)).all()
+
+
+def add_new(session: Session, rows: Iterable[dict[str, Any]]) -> None:
+    """Adds the search spaces whose names are new and leaves the others as they are."""
+    insert_new(session, SearchSpaceRecord, list(rows))

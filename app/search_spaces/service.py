@@ -1,0 +1,110 @@
+"""What can be done with search spaces."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import cast
+
+from sqlalchemy.orm import Session
+
+from app.errors import AppError, ConflictError, NotFoundError
+from app.inference import notations
+from app.pagination import Page, decoded, page_of
+from app.schemas import ErrorItemReply
+from app.search_spaces import repository
+from app.search_spaces.schemas import (
+    SampledArchitecture,
+    SampleOut,
+    SearchSpaceIn,
+    SearchSpaceOut,
+    ValidationOut,
+    ValidationResult,
+)
+from app.tables import SearchSpaceRecord
+
+_MAX_SEED = 2**31
+
+
+def add_built_in(session: Session) -> None:
+    """Gives every built-in search space its record, so that tasks can name it."""
+    spaces = notations.built_in_search_spaces()
+    repository.add_new(
+        session, [{"name": space.name, "kind": space.kind, "description": space.description} for space in spaces]
+    )
+
+
+def find(session: Session, name: str) -> SearchSpaceRecord:
+    """The search space of that name.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    record = repository.find(session, name) if "\0" not in name else None
+    if record is None:
+        raise NotFoundError(f"expected the name of a search space, got {name[:200]!r}")
+    return record
+
+
+def shown(record: SearchSpaceRecord) -> SearchSpaceOut:
+    """The search space as users see it."""
+    space = notations.search_space(record.name, record.definition)
+    summary = notations.summary(space, cast(notations.SpaceKind, record.kind))
+    return SearchSpaceOut(
+        name=record.name,
+        kind=summary.kind,
+        description=record.description,
+        size=summary.size,
+        example=summary.example,
+        definition=record.definition,
+        created_at=record.created_at,
+    )
+
+
+def page(session: Session, cursor: str | None, limit: int) -> Page[SearchSpaceOut]:
+    """One page of the list."""
+    rows = repository.page(session, decoded(cursor, str), limit + 1)
+    records, next_cursor = page_of(rows, limit, lambda record: record.name)
+    return Page(items=[shown(record) for record in records], next_cursor=next_cursor)
+
+
+def declare(session: Session, body: SearchSpaceIn) -> tuple[SearchSpaceRecord, bool]:
+    """The declared search space, and whether it is new.
+
+    Raises:
+        InvalidContentError: if the definition is wrong.
+        ConflictError: if the name is taken by a different one.
+    """
+    notations.declared_search_space(body.name, body.definition)
+    existing = repository.find(session, body.name)
+    if existing is None:
+        repository.add_new(session, [{**body.model_dump(), "kind": "declared"}])
+    record = find(session, body.name)
+    if record.definition != body.definition:
+        raise ConflictError(f"expected a new name or the same definition, got another definition of {body.name!r}")
+    return record, existing is None
+
+
+def sample(record: SearchSpaceRecord, count: int, seed: int | None) -> SampleOut:
+    """Random architectures; the same for the same seed."""
+    used = secrets.randbelow(_MAX_SEED) if seed is None else seed
+    space = notations.search_space(record.name, record.definition)
+    drawn = notations.sampled(space, count, used)
+    architectures = [SampledArchitecture(id=one.id, genotype=one.genotype) for one in drawn]
+    return SampleOut(search_space=record.name, seed=used, architectures=architectures)
+
+
+def validate(record: SearchSpaceRecord, written: Sequence[object]) -> ValidationOut:
+    """What each notation means in the search space, or why it means nothing."""
+    space = notations.search_space(record.name, record.definition)
+    parsed = notations.parse_many(space, written)
+    results = [_result(index, outcome) for index, outcome in enumerate(parsed)]
+    num_valid = sum(result.valid for result in results)
+    return ValidationOut(search_space=record.name, num_valid=num_valid, results=results)
+
+
+def _result(index: int, outcome: notations.ParsedArchitecture | AppError) -> ValidationResult:
+    if isinstance(outcome, AppError):
+        error = ErrorItemReply(location=["body", "architectures", index], message=outcome.detail)
+        return ValidationResult(index=index, valid=False, error=error)
+    return ValidationResult(index=index, valid=True, id=outcome.id, genotype=outcome.genotype)

@@ -1,0 +1,61 @@
+"""Every setting of the service. The environment is read here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Read from variables that begin with ARCHCAST_, such as ARCHCAST_PORT=8080."""
+
+    model_config = SettingsConfigDict(env_prefix="ARCHCAST_", frozen=True, extra="forbid", protected_namespaces=())
+
+    host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on; 0: any free one.")
+    data_dir: Path = Field(default=Path("var"), description="Folder that holds all state of the service.")
+    database_url: str = Field(default="", description="Database; empty: the file archcast.sqlite3 in the data folder.")
+
+    max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1, description="Largest request body.")
+    max_predictions: int = Field(default=10_000, ge=1, description="Most architectures in one request for forecasts.")
+    max_observations_per_request: int = Field(default=10_000, ge=1, description="Most observations in one request.")
+
+    prediction_log_rate: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Share of answered forecasts that is kept."
+    )
+    prediction_log_per_request: int = Field(
+        default=200, ge=0, description="Most forecasts of one request that are kept."
+    )
+    fine_tune_after: int = Field(default=200, ge=0, description="Fine-tune after so many new observations; 0: never.")
+    fine_tune_every_hours: float = Field(default=0.0, ge=0.0, description="Fine-tune on this schedule; 0: never.")
+
+    embedded_worker: bool = Field(default=True, description="Run queued work inside the service as well.")
+    worker_poll_seconds: float = Field(default=0.15, gt=0.0, description="How often a worker looks for queued work.")
+    lease_seconds: float = Field(
+        default=60.0, gt=0.0, description="How long a job of a worker that stopped answering waits."
+    )
+    inference_poll_seconds: float = Field(
+        default=0.4, gt=0.0, description="How often the service looks for new adaptations."
+    )
+    max_enumerated_candidates: int = Field(
+        default=50_000,
+        ge=1,
+        description="Search spaces up to this size are scored as a whole, larger ones are searched.",
+    )
+    torch_threads: int = Field(default=0, ge=0, description="Threads of PyTorch; 0: its own choice.")
+
+    @model_validator(mode="after")
+    def _with_database_url(self) -> Self:
+        if not self.database_url:
+            url = f"sqlite:///{self.data_dir.absolute() / 'archcast.sqlite3'}"
+            object.__setattr__(self, "database_url", url)  # frozen for everybody else
+        return self
+
+    def as_environment(self) -> dict[str, str]:
+        """The variables from which another process reads these settings."""
+        return {f"ARCHCAST_{name.upper()}": str(value) for name, value in self.model_dump(mode="json").items()}

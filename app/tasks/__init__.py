@@ -1,0 +1,1 @@
+"""Tasks: search space × data set × metric (× device)."""

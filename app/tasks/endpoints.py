@@ -1,0 +1,69 @@
+"""/v1/tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Body, Query, Response, status
+
+from app.dependencies import DatabaseDep
+from app.json_requests import json_router
+from app.pagination import CursorQuery, LimitQuery, Page
+from app.schemas import example, problems
+from app.tasks import service
+from app.tasks.schemas import TASK_EXAMPLE, TASK_REQUEST_EXAMPLE, TaskIn, TaskOut
+
+router = json_router("tasks")
+
+
+@router.post(
+    "/tasks",
+    status_code=status.HTTP_201_CREATED,
+    summary="Create a task",
+    description="A task is a search space × data set × metric (× device). The same task again is harmless and answers "
+    "200; a different one under a name that is taken is refused with 409.",
+    responses={
+        201: example(TASK_EXAMPLE, "The new task."),
+        200: example(TASK_EXAMPLE, "It was there.", TaskOut),
+        **problems(400, 409),
+    },
+)
+def create_task(
+    database: DatabaseDep,
+    response: Response,
+    body: Annotated[TaskIn, Body(openapi_examples={"digits": {"value": TASK_REQUEST_EXAMPLE}})],
+) -> TaskOut:
+    with database.write() as session:
+        record, is_new = service.create(session, body)
+        response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        return service.shown(session, [record])[0]
+
+
+@router.get(
+    "/tasks",
+    summary="List tasks",
+    description="All tasks, the oldest first, with the freshness of their adaptations.",
+    responses={200: example({"items": [TASK_EXAMPLE], "next_cursor": None}), **problems()},
+)
+def list_tasks(
+    database: DatabaseDep,
+    cursor: CursorQuery = None,
+    limit: LimitQuery = 100,
+    search_space: Annotated[
+        str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Only tasks of this search space.")
+    ] = None,
+) -> Page[TaskOut]:
+    with database.read() as session:
+        return service.page(session, cursor, limit, search_space)
+
+
+@router.get(
+    "/tasks/{task}",
+    summary="Show a task",
+    description="One task by its name or numeric id: how many observations it has, and how fresh the adaptation is that "
+    "answers its forecasts.",
+    responses={200: example(TASK_EXAMPLE), **problems(404)},
+)
+def show_task(database: DatabaseDep, task: str) -> TaskOut:
+    with database.read() as session:
+        return service.shown(session, [service.find(session, task)])[0]

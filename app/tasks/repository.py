@@ -1,0 +1,99 @@
+"""The SQL of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from app import queue
+from app.database import insert_new
+from app.tables import AdaptationRecord, AliasRecord, JobRecord, SearchSpaceRecord, TaskRecord
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class AdaptationState:
+    """What is known of a task's last adaptation, without its parameters."""
+
+    model_version: str
+    num_observations: int
+    task_revision: int
+    adapted_at: datetime
+
+
+def by_name(session: Session, name: str, *, for_update: bool = False) -> TaskRecord | None:
+    """The task of that name."""
+    return _one(session, TaskRecord.name == name, for_update)
+
+
+def by_id(session: Session, task_id: int, *, for_update: bool = False) -> TaskRecord | None:
+    """The task of that id."""
+    return _one(session, TaskRecord.id == task_id, for_update)
+
+
+def _one(session: Session, condition: ColumnElement[bool], for_update: bool) -> TaskRecord | None:
+    query = select(TaskRecord).where(condition)
+    return session.scalar(query.with_for_update() if for_update else query)
+
+
+def page(session: Session, after: int | None, limit: int, search_space: str | None) -> Sequence[TaskRecord]:
+    """At most `limit` tasks, the oldest first."""
+    query = select(TaskRecord).order_by(TaskRecord.id).limit(limit)
+    if after is not None:
+        query = query.where(TaskRecord.id > after)
+    if search_space is not None:
+        query = query.where(TaskRecord.search_space == search_space)
+    return session.scalars(query).all()
+
+
+def add_new(session: Session, row: dict[str, Any]) -> None:
+    """Adds the task if its name is new."""
+    insert_new(session, TaskRecord, [row])
+
+
+def has_search_space(session: Session, name: str) -> bool:
+    """Whether there is a search space of that name."""
+    return session.scalar(select(SearchSpaceRecord.name).where(SearchSpaceRecord.name == name)) is not None
+
+
+def change_observations(session: Session, task_id: int, added: int) -> None:
+    """Counts one change of the task's observations; atomic, whatever others do at the same time."""
+    session.execute(
+        update(TaskRecord)
+        .where(TaskRecord.id == task_id)
+        .values(revision=TaskRecord.revision + 1, num_observations=TaskRecord.num_observations + added)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def champion(session: Session) -> str | None:
+    """The model version that answers for new adaptations."""
+    return session.scalar(select(AliasRecord.model_version_id).where(AliasRecord.name == CHAMPION))
+
+
+def adaptations(session: Session, task_ids: Sequence[int]) -> dict[int, AdaptationState]:
+    """For every task that has one the adaptation that answers: the champion's, or else the newest."""
+    own = AdaptationRecord
+    query = (
+        select(own.task_id, own.model_version_id, own.num_observations, own.task_revision, own.created_at)
+        .outerjoin(
+            AliasRecord, and_(AliasRecord.name == CHAMPION, AliasRecord.model_version_id == own.model_version_id)
+        )
+        .where(own.task_id.in_(task_ids))
+        .order_by(AliasRecord.name.is_not(None), own.created_at, own.id)
+    )
+    rows = session.execute(query)  # of each task the last one stays
+    return {task_id: AdaptationState(version, count, revision, at) for task_id, version, count, revision, at in rows}
+
+
+def pending_adaptations(session: Session) -> set[int]:
+    """The tasks whose adaptation is queued or running."""
+    query = select(JobRecord.payload).where(JobRecord.state.in_(("queued", "running")), JobRecord.kind == queue.ADAPT)
+    return {int(payload["task_id"]) for payload in session.scalars(query)}

@@ -1,0 +1,87 @@
+"""The documents of tasks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from app.schemas import FiniteNumber, Name, Reply, RequestBody, Slug
+
+TASK_REQUEST_EXAMPLE = {
+    "name": "digits-accuracy",
+    "search_space": "nasbench201",
+    "dataset": "digits",
+    "metric": {"name": "accuracy", "unit": "fraction", "direction": "maximize"},
+    "max_fidelity": 20,
+    "metadata": {"owner": "vision"},
+}
+TASK_EXAMPLE = {
+    "id": 1,
+    **TASK_REQUEST_EXAMPLE,
+    "device": None,
+    "num_observations": 40,
+    "revision": 4,
+    "created_at": "2026-11-22T09:30:00Z",
+    "adaptation": {
+        "num_observations": 30,
+        "model_version": "9b2f6c1d0a3e4f5b8c7d6e5f4a3b2c1d",
+        "adapted_at": "2026-11-22T09:41:07Z",
+        "is_fresh": False,
+        "is_pending": True,
+    },
+}
+
+
+class MetricSchema(RequestBody):
+    """What is measured."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, examples=["accuracy"])]
+    unit: Annotated[str, Field(min_length=1, max_length=32, examples=["fraction"])]
+    direction: Literal["maximize", "minimize"] = Field(description="Which way is better.")
+
+
+class TaskIn(RequestBody):
+    """Search space × data set × metric (× device)."""
+
+    name: Slug = Field(description="Unique: letters, digits, dot, underscore, hyphen; not a number.")
+    search_space: Name = Field(description="Name of a search space.")
+    dataset: Name
+    metric: MetricSchema
+    device: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="What it is measured on, for metrics such as latency."
+    )
+    max_fidelity: Annotated[FiniteNumber, Field(gt=0)] | None = Field(
+        default=None, description="The fidelity (such as epochs) that counts as final; null: the largest seen."
+    )
+    metadata: dict[str, Any] = Field(default_factory=dict, description="Anything; kept as it is.")
+
+
+class AdaptationOut(Reply):
+    """How fresh the forecasts are."""
+
+    num_observations: int = Field(description="How many observations the answering adaptation was made from.")
+    model_version: str | None = Field(description="The model version that answers; null: none is loaded.")
+    adapted_at: datetime | None = Field(
+        description="When; null: it has not been adapted, the champion answers as it is."
+    )
+    is_fresh: bool = Field(description="Whether the champion is adapted to every observation there is.")
+    is_pending: bool = Field(description="Whether an adaptation is queued or running.")
+
+
+class TaskOut(Reply):
+    """A task."""
+
+    id: int
+    name: str
+    search_space: str
+    dataset: str
+    metric: MetricSchema
+    device: str | None
+    max_fidelity: float | None
+    metadata: dict[str, Any]
+    num_observations: int = Field(description="Current ones: neither superseded nor retracted.")
+    revision: int = Field(description="How often its observations changed.")
+    created_at: datetime
+    adaptation: AdaptationOut

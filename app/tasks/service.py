@@ -1,0 +1,125 @@
+"""What can be done with tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.errors import ConflictError, InvalidContentError, NotFoundError
+from app.pagination import Page, decoded, page_of
+from app.tables import TaskRecord
+from app.tasks import repository
+from app.tasks.repository import AdaptationState
+from app.tasks.schemas import AdaptationOut, MetricSchema, TaskIn, TaskOut
+
+_MAX_ID_DIGITS = 18
+_CONTENT = ("search_space", "dataset", "metric", "unit", "direction", "device", "max_fidelity", "details")
+
+
+def find(session: Session, task: str, *, for_update: bool = False) -> TaskRecord:
+    """The task of that name or, if it is a number, of that id. Locked until the transaction ends where asked.
+
+    Raises:
+        NotFoundError: if there is none.
+    """
+    if is_id(task):
+        record = repository.by_id(session, int(task), for_update=for_update) if len(task) <= _MAX_ID_DIGITS else None
+    else:
+        record = repository.by_name(session, task, for_update=for_update) if "\0" not in task else None
+    if record is None:
+        raise NotFoundError(f"expected the name or the id of a task, got {task[:200]!r}")
+    return record
+
+
+def is_id(task: str) -> bool:
+    """Whether the text is read as a number rather than as a name."""
+    return task.isascii() and task.isdecimal()
+
+
+def shown(session: Session, records: Sequence[TaskRecord]) -> list[TaskOut]:
+    """The tasks as users see them."""
+    adaptations = repository.adaptations(session, [record.id for record in records])
+    pending = repository.pending_adaptations(session)
+    champion = repository.champion(session)
+    return [_shown(record, adaptations.get(record.id), record.id in pending, champion) for record in records]
+
+
+def page(session: Session, cursor: str | None, limit: int, search_space: str | None) -> Page[TaskOut]:
+    """One page of the list."""
+    rows = repository.page(session, decoded(cursor, int), limit + 1, search_space)
+    records, next_cursor = page_of(rows, limit, lambda record: record.id)
+    return Page(items=shown(session, records), next_cursor=next_cursor)
+
+
+def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
+    """The task, and whether it is new.
+
+    Raises:
+        InvalidContentError: if the name is a number or the search space is unknown.
+        ConflictError: if the name is taken by a different task.
+    """
+    if is_id(body.name):
+        raise _invalid("name", f"expected a name that is not a number, got {body.name!r}")
+    if not repository.has_search_space(session, body.search_space):
+        raise _invalid("search_space", f"expected the name of a search space, got {body.search_space!r}")
+    row = _row(body)
+    existing = repository.by_name(session, body.name)
+    if existing is None:
+        repository.add_new(session, row)
+    record = find(session, body.name)
+    changed = [name for name in _CONTENT if getattr(record, name) != row[name]]
+    if changed:
+        raise ConflictError(f"expected a new name or the same task, got another {', '.join(changed)} of {body.name!r}")
+    return record, existing is None
+
+
+def _row(body: TaskIn) -> dict[str, Any]:
+    row = body.model_dump(exclude={"metric", "metadata"})
+    metric = body.metric
+    return {
+        **row, "metric": metric.name, "unit": metric.unit, "direction": metric.direction, "details": body.metadata
+    }  # fmt: skip
+
+
+def _invalid(field: str, message: str) -> InvalidContentError:
+    return InvalidContentError(message, [{"location": ["body", field], "message": message}])
+
+
+def _shown(record: TaskRecord, state: AdaptationState | None, is_pending: bool, champion: str | None) -> TaskOut:
+    return TaskOut(
+        id=record.id,
+        name=record.name,
+        search_space=record.search_space,
+        dataset=record.dataset,
+        metric=MetricSchema.model_validate({"name": record.metric, "unit": record.unit, "direction": record.direction}),
+        device=record.device,
+        max_fidelity=record.max_fidelity,
+        metadata=record.details,
+        num_observations=record.num_observations,
+        revision=record.revision,
+        created_at=record.created_at,
+        adaptation=_adaptation(record, state, is_pending, champion),
+    )
+
+
+def _adaptation(
+    record: TaskRecord, state: AdaptationState | None, is_pending: bool, champion: str | None
+) -> AdaptationOut:
+    """Without observations there is nothing to adapt to: the champion as it is, is fresh."""
+    if state is None:
+        return AdaptationOut(
+            num_observations=0,
+            model_version=champion,
+            adapted_at=None,
+            is_fresh=record.revision == 0,
+            is_pending=is_pending,
+        )
+    return AdaptationOut(
+        num_observations=state.num_observations,
+        model_version=state.model_version,
+        adapted_at=state.adapted_at,
+        is_fresh=state.model_version == champion and state.task_revision == record.revision,
+        is_pending=is_pending,
+    )

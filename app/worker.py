@@ -1,0 +1,286 @@
+"""Runs queued work: claims a job, runs it under a heartbeat, ends it. Any number of workers may run, on any machine.
+
+Adaptations run in this process, one after the other. A fine-tune runs in a process of its own, so that it delays no
+adaptation and leaves no memory behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app import queue
+from app.database import Database
+from app.errors import AppError, RetryableError
+from app.fine_tunes import service as fine_tunes
+from app.inference import Versions, adapt_task
+from app.queue import ClaimedJob
+from app.settings import Settings
+
+_MAX_HEARTBEAT_SECONDS = 1.0
+_TRIGGER_SECONDS = 5.0
+_RESTART_SECONDS = 5.0
+_STOP_SECONDS = 30.0
+_logger = logging.getLogger(__name__)
+
+Conclusion = Callable[[Session], Mapping[str, Any]]
+"""Stores what a job made and says it for the job's record; runs in the transaction that ends the job."""
+Work = Callable[[Mapping[str, Any], "Progress"], Conclusion]
+
+
+class Progress:
+    """How far a running job is, kept in memory until the next heartbeat. May be called from any thread."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._percent: float | None = None
+        self._stage: str | None = None
+        self._lines: list[str] = []
+
+    def report(self, percent: float, stage: str) -> None:
+        """Notes how far the job is; a new stage becomes a line of its log."""
+        with self._lock:
+            if stage != self._stage:
+                self._lines.append(stage)
+            self._percent, self._stage = percent, stage
+
+    def should_stop(self) -> bool:
+        """Whether the job was cancelled or lost, or the worker ends."""
+        return self._cancelled.is_set() or self._stopping.is_set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job was cancelled or lost."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Asks the job to stop."""
+        self._cancelled.set()
+
+    def taken(self) -> tuple[float | None, str | None, str | None]:
+        """Percent, stage and the new lines since the last call."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            return self._percent, self._stage, "; ".join(lines) or None
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Claims and runs jobs. `run` returns when `stopping` is set, or after one job if asked to."""
+
+    settings: Settings
+    database: Database
+    work: Mapping[str, Work]
+    stopping: threading.Event
+    owner: str
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database, stopping: threading.Event) -> Worker:
+        """A worker for all kinds of jobs."""
+        owner = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
+        return cls(settings, database, services(database), stopping, owner)
+
+    def run(self, kinds: Sequence[str]) -> None:
+        """Runs jobs of these kinds as they come."""
+        while not self.stopping.is_set():
+            try:
+                found = self.run_one(kinds)
+            except OperationalError:
+                _logger.exception("expected to reach the database, got an error; trying again")
+                found = False
+            if not found:
+                self.stopping.wait(self.settings.worker_poll_seconds)
+
+    def run_one(self, kinds: Sequence[str]) -> bool:
+        """Claims and runs one job; False if none is due."""
+        with self.database.read() as session:
+            if not queue.has_work(session, kinds):
+                return False
+        with self.database.write() as session:
+            job = queue.claim(session, self.owner, kinds, self.settings.lease_seconds)
+        if job is None:
+            return False
+        self._run(job)
+        return True
+
+    def _run(self, job: ClaimedJob) -> None:
+        progress = Progress(self.stopping)
+        ended = threading.Event()
+        heart = threading.Thread(
+            target=self._beat, args=(job, progress, ended), name=f"heartbeat-{job.id}", daemon=True
+        )
+        heart.start()
+        conclusion: Conclusion | None = None
+        failure: Exception | None = None
+        try:
+            conclusion = self.work[job.kind](job.payload, progress)
+        except Exception as error:  # whatever went wrong is the job's error, not the worker's
+            failure = error
+        ended.set()
+        heart.join()
+        if progress.is_cancelled:
+            self._cancelled(job)
+        elif conclusion is not None:
+            self._done(job, progress, conclusion)
+        elif self.stopping.is_set():
+            self._given_back(job)
+        elif failure is not None:
+            self._failed(job, failure)
+
+    def _beat(self, job: ClaimedJob, progress: Progress, ended: threading.Event) -> None:
+        pause = min(_MAX_HEARTBEAT_SECONDS, self.settings.lease_seconds / 3.0)
+        while not ended.wait(pause):
+            try:
+                self._report(job, progress)
+            except OperationalError:  # the lease outlives a few missed beats
+                _logger.exception("expected to report job %d, got an error; trying again", job.id)
+
+    def _report(self, job: ClaimedJob, progress: Progress) -> None:
+        percent, stage, line = progress.taken()
+        with self.database.write() as session:
+            beat = queue.progress(session, job.id, self.owner, self.settings.lease_seconds, percent, stage, line)
+        if beat.is_cancelled or not beat.is_held:
+            progress.cancel()
+
+    def _cancelled(self, job: ClaimedJob) -> None:
+        with self.database.write() as session:
+            queue.end_cancelled(session, job.id, self.owner)
+        _logger.info("job %d (%s) was cancelled", job.id, job.kind)
+
+    def _given_back(self, job: ClaimedJob) -> None:
+        with self.database.write() as session:
+            queue.give_back(session, job.id, self.owner)
+        _logger.info("job %d (%s) was given back, since this worker ends", job.id, job.kind)
+
+    def _done(self, job: ClaimedJob, progress: Progress, conclusion: Conclusion) -> None:
+        percent, stage, line = progress.taken()
+        with self.database.write() as session:
+            beat = queue.progress(session, job.id, self.owner, self.settings.lease_seconds, percent, stage, line)
+            if beat.is_held:
+                queue.finish(session, job.id, self.owner, conclusion(session))
+        if not beat.is_held:
+            _logger.warning("job %d (%s) was taken over by another worker; its result is dropped", job.id, job.kind)
+
+    def _failed(self, job: ClaimedJob, error: Exception) -> None:
+        is_retryable = not isinstance(error, AppError) or isinstance(error, RetryableError)
+        _logger.error("job %d (%s) failed in attempt %d", job.id, job.kind, job.attempt, exc_info=error)
+        with self.database.write() as session:
+            queue.fail(session, job.id, self.owner, f"{type(error).__name__}: {error}", is_retryable)
+
+
+def services(database: Database) -> dict[str, Work]:
+    """What does the work of each kind of job."""
+    versions = Versions(database)
+
+    def adapt(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
+        return adapt_task(database, versions, payload["task_id"]).keep
+
+    def fine_tune(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
+        candidate = fine_tunes.run(database, versions, payload, progress.report, progress.should_stop)
+        return lambda session: fine_tunes.conclude(session, candidate)
+
+    return {queue.ADAPT: adapt, queue.FINE_TUNE: fine_tune}
+
+
+class FineTuneSupervisor:
+    """Queues fine-tunes that are due and keeps a process for queued ones. Belongs to one thread."""
+
+    def __init__(self, settings: Settings, database: Database, stopping: threading.Event) -> None:
+        self._settings = settings
+        self._database = database
+        self._stopping = stopping
+        self._process: ChildProcess | None = None
+        self._next_trigger = 0.0
+        self._next_start = 0.0
+
+    def run(self) -> None:
+        """Works until `stopping` is set."""
+        while not self._stopping.wait(self._settings.worker_poll_seconds):
+            try:
+                self._look()
+            except OperationalError:
+                _logger.exception("expected to reach the database, got an error; trying again")
+        if self._process is not None:
+            self._process.stop()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_trigger:
+            self._next_trigger = now + _TRIGGER_SECONDS
+            with self._database.write() as session:
+                fine_tunes.start_if_due(session, self._settings)
+        if (self._process is not None and self._process.is_running) or now < self._next_start:
+            return
+        with self._database.read() as session:
+            has_work = queue.has_work(session, [queue.FINE_TUNE])
+        if has_work:
+            self._next_start = now + _RESTART_SECONDS
+            self._process = ChildProcess(["worker", "--kinds", queue.FINE_TUNE, "--once"], self._settings)
+
+
+class ChildProcess:
+    """Another `archcast` process that ends when this one does, however this one ends: its standard input closes then."""
+
+    def __init__(self, arguments: Sequence[str], settings: Settings) -> None:
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", *arguments, "--until-stdin-closes"],
+            stdin=subprocess.PIPE,
+            env={**os.environ, **settings.as_environment()},
+        )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Asks it to end and waits; ends it the hard way if it takes too long."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def stop_when_closed(stream: IO[bytes], stopping: threading.Event) -> None:
+    """Sets `stopping` when the stream, whose other end the parent process holds, is closed."""
+
+    def watch() -> None:
+        while stream.read(1):
+            pass
+        stopping.set()
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def run(settings: Settings, database: Database, kinds: Sequence[str], once: bool, stopping: threading.Event) -> None:
+    """The whole of a worker process: with `once`, runs what is due and ends; otherwise works until `stopping` is set."""
+    worker = Worker.of(settings, database, stopping)
+    if once:
+        while not stopping.is_set() and worker.run_one(kinds):
+            pass
+        return
+    supervisor = FineTuneSupervisor(settings, database, stopping)
+    lanes = [threading.Thread(target=worker.run, args=([queue.ADAPT],), name="adapt")] if queue.ADAPT in kinds else []
+    if queue.FINE_TUNE in kinds:
+        lanes.append(threading.Thread(target=supervisor.run, name="fine-tune-supervisor"))
+    for lane in lanes:
+        lane.start()
+    for lane in lanes:
+        lane.join()

@@ -1,0 +1,1 @@
+"""Published tables of evaluated architectures, read as tasks. Offline only: nothing here downloads anything."""

@@ -1,0 +1,342 @@
+"""The only place where architectures become tensors.
+
+Operations are encoded by what they are (kind, kernel size, stride, width, …), not by an index into their search space, so
+that a space never seen in training still means something. Whatever has no known meaning (a user's own kinds and attributes)
+is hashed by its text into a few dimensions, so that equal things look equal and different ones mostly do not.
+
+Besides the graph itself, every architecture gets statistics of the whole (longest path, number of paths, operations by
+kind, cost along paths …). `SpaceReference` holds their mean and spread over one search space, since "deep" means something
+else among cells of six operations than among chains of forty layers.
+
+Notation: B architectures, N nodes (padded), F node features, G global features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from predictor.architecture import Architecture, AttributeValue, Operation
+
+ENCODING_VERSION = 1
+
+KINDS = (
+    "input", "output", "conv", "separable_conv", "depthwise_conv", "mbconv", "max_pool", "avg_pool", "global_pool",
+    "identity", "zero", "add", "concat", "multiply", "linear", "attention", "mlp", "embedding", "normalization",
+    "activation", "graph_conv", "recurrent", "upsample", "layer", "decision",
+)  # fmt: skip
+NUMBERS = (
+    "kernel_size", "stride", "dilation", "groups", "channels", "expansion", "heads", "repeats", "resolution", "rate", "depth",
+)  # fmt: skip
+_GLOBAL_NUMBERS = ("resolution", "stem_channels", "num_layers", "params", "flops")
+_TRAINABLE = frozenset(
+    {
+        "conv",
+        "separable_conv",
+        "depthwise_conv",
+        "mbconv",
+        "linear",
+        "attention",
+        "mlp",
+        "graph_conv",
+        "recurrent",
+        "layer",
+    }
+)
+_HASHED_KIND = 8
+_HASHED_ATTRIBUTES = 24
+_NUM_STATIC = len(KINDS) + _HASHED_KIND + 2 * len(NUMBERS) + 1 + _HASHED_ATTRIBUTES + 2
+_NUM_POSITIONAL = 6
+NUM_NODE_FEATURES = _NUM_STATIC + _NUM_POSITIONAL
+"""F."""
+_NUM_STATISTICS = 10
+NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 4 + _HASHED_ATTRIBUTES
+"""G."""
+
+_COST = _NUM_STATIC - 2  # column of the cost proxy among the static features
+_WORK = _NUM_STATIC - 1  # column of the flag for trainable operations
+_KERNEL_SIZES = (1.0, 3.0, 5.0, 7.0)
+
+
+def _slots(text: str, num_slots: int) -> tuple[int, float]:
+    """A slot and a sign that depend on the text alone (feature hashing; Weinberger et al., ICML 2009)."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "little") % num_slots, 1.0 if digest[4] & 1 else -1.0
+
+
+def _squashed(number: float) -> float:
+    return math.copysign(math.log2(1.0 + abs(number)), number) / 4.0
+
+
+def _hashed(name: str, value: AttributeValue, out: NDArray[np.float32]) -> None:
+    if isinstance(value, bool | str):
+        slot, sign = _slots(f"{name}={value}", len(out))
+        out[slot] += sign
+    else:
+        slot, sign = _slots(name, len(out))
+        out[slot] += sign * _squashed(float(value))
+
+
+def _number(operation: Operation, name: str, default: float) -> float:
+    value = operation.get(name)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
+def _cost(operation: Operation) -> float:
+    """log2 of multiply-accumulates per position and input channel, relative to a 1 × 1 convolution; 0 for the rest."""
+    if operation.kind not in _TRAINABLE:
+        return 0.0
+    kernel, groups = _number(operation, "kernel_size", 1.0), max(_number(operation, "groups", 1.0), 1.0)
+    expansion, stride = _number(operation, "expansion", 1.0), max(_number(operation, "stride", 1.0), 1.0)
+    if operation.kind in ("mbconv", "separable_conv", "depthwise_conv"):
+        work = expansion * (2.0 / groups + kernel * kernel / 32.0)
+    else:
+        work = expansion * kernel * kernel / groups
+    return math.log2(1.0 + max(work, 0.0) * max(_number(operation, "repeats", 1.0), 0.0)) / stride
+
+
+def _static_features(operation: Operation) -> NDArray[np.float32]:
+    """(F - positional,) what an operation is, whatever its place."""
+    kinds = np.zeros(len(KINDS), np.float32)
+    hashed_kind = np.zeros(_HASHED_KIND, np.float32)
+    if operation.kind in KINDS:
+        kinds[KINDS.index(operation.kind)] = 1.0
+    else:
+        text = f"^{operation.kind}$"
+        for start in range(len(text) - 2):
+            slot, sign = _slots(text[start : start + 3], _HASHED_KIND)
+            hashed_kind[slot] += sign / math.sqrt(len(text) - 2)
+    numbers = np.zeros(2 * len(NUMBERS) + 1, np.float32)
+    hashed = np.zeros(_HASHED_ATTRIBUTES, np.float32)
+    for name, value in operation.attributes:
+        if name in NUMBERS and not isinstance(value, str):
+            place = NUMBERS.index(name)
+            numbers[2 * place : 2 * place + 2] = _squashed(float(value)), 1.0
+        elif name == "se":
+            numbers[-1] = float(bool(value))
+        else:
+            _hashed(name, value, hashed)
+    work = np.array([_cost(operation), float(operation.kind in _TRAINABLE)], np.float32)
+    return np.concatenate([kinds, hashed_kind, numbers, hashed, work])
+
+
+@dataclass(frozen=True)
+class EncodedArchitecture:
+    """One architecture as small arrays, nodes in topological order; independent of any surrogate."""
+
+    operations: NDArray[np.int32]  # (N,) rows of the table of operations
+    edges: NDArray[np.int16]  # (E, 2)
+    attributes: NDArray[np.float32]  # (2 * global numbers + hashed,)
+
+
+@dataclass(frozen=True)
+class GraphBatch:
+    """B architectures, padded to the same number of nodes."""
+
+    nodes: Tensor  # (B, N, F)
+    adjacency: Tensor  # (B, N, N), [b, i, j] = 1 for an edge from i to j; i < j
+    mask: Tensor  # (B, N), 1 for real nodes
+    globals: Tensor  # (B, G)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def to(self, device: torch.device) -> GraphBatch:
+        """The same batch on another device."""
+        return GraphBatch(
+            self.nodes.to(device), self.adjacency.to(device), self.mask.to(device), self.globals.to(device)
+        )
+
+    def select(self, rows: Tensor) -> GraphBatch:
+        """The batch of these rows."""
+        return GraphBatch(self.nodes[rows], self.adjacency[rows], self.mask[rows], self.globals[rows])
+
+
+class ArchitectureEncoder:
+    """Turns architectures into batches; keeps what it computed, by architecture hash. Safe to share between threads."""
+
+    def __init__(self, capacity: int = 200_000) -> None:
+        self._capacity = capacity
+        self._encoded: OrderedDict[str, EncodedArchitecture] = OrderedDict()
+        self._rows: dict[Operation, int] = {}
+        self._table = np.zeros((256, _NUM_STATIC), np.float32)
+        self._lock = Lock()
+
+    def encode(self, architecture: Architecture) -> EncodedArchitecture:
+        """The architecture's arrays, from the cache where it was seen before."""
+        key = architecture.hash
+        with self._lock:
+            known = self._encoded.get(key)
+        if known is None:
+            known = self._encode(architecture)
+            with self._lock:
+                self._encoded[key] = known
+                if len(self._encoded) > self._capacity:
+                    self._encoded.popitem(last=False)
+        return known
+
+    def batch(self, architectures: Sequence[Architecture]) -> GraphBatch:
+        """A batch of all of them, padded to the largest."""
+        return self.collate([self.encode(architecture) for architecture in architectures])
+
+    def collate(self, encoded: Sequence[EncodedArchitecture]) -> GraphBatch:
+        """Pads and stacks; positions and statistics are computed here, for the whole batch at once."""
+        sizes = np.array([len(one.operations) for one in encoded])
+        num_edges = np.array([len(one.edges) for one in encoded])
+        batch, width = len(encoded), int(sizes.max(initial=1))
+        mask = np.arange(width)[None, :] < sizes[:, None]  # (B, N)
+        static = np.zeros((batch, width, _NUM_STATIC), np.float32)
+        adjacency = np.zeros((batch, width, width), np.float32)
+        if batch:
+            static[mask] = self._table[np.concatenate([one.operations for one in encoded])]
+            edges = np.concatenate([one.edges for one in encoded])
+            adjacency[np.repeat(np.arange(batch), num_edges), edges[:, 0], edges[:, 1]] = 1.0
+        attributes = np.stack([one.attributes for one in encoded]) if batch else np.zeros((0, _num_attributes()))
+        return _assembled(
+            torch.from_numpy(static),
+            torch.from_numpy(adjacency),
+            torch.from_numpy(mask.astype(np.float32)),
+            torch.from_numpy(attributes.astype(np.float32)),
+        )
+
+    def _encode(self, architecture: Architecture) -> EncodedArchitecture:
+        order = architecture.topological_order
+        position = {node: place for place, node in enumerate(order)}
+        edges = [(position[source], position[target]) for source, target in architecture.edges]
+        return EncodedArchitecture(
+            np.fromiter((self._row(architecture.operations[node]) for node in order), np.int32, len(order)),
+            np.array(edges, np.int16).reshape(-1, 2),
+            _attribute_features(architecture),
+        )
+
+    def _row(self, operation: Operation) -> int:
+        row = self._rows.get(operation)
+        if row is None:
+            features = _static_features(operation)
+            with self._lock:
+                row = len(self._rows)
+                if row == len(self._table):
+                    self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+                self._table[row] = features
+                self._rows[operation] = row
+        return row
+
+
+def _num_attributes() -> int:
+    return 2 * len(_GLOBAL_NUMBERS) + _HASHED_ATTRIBUTES
+
+
+def _attribute_features(architecture: Architecture) -> NDArray[np.float32]:
+    """Global attributes: (value, presence) of the known ones, then the hashed rest."""
+    known = np.zeros(2 * len(_GLOBAL_NUMBERS), np.float32)
+    hashed = np.zeros(_HASHED_ATTRIBUTES, np.float32)
+    for name, value in architecture.global_attributes:
+        if name in _GLOBAL_NUMBERS and not isinstance(value, str):
+            place = _GLOBAL_NUMBERS.index(name)
+            known[2 * place : 2 * place + 2] = _squashed(float(value)), 1.0
+        else:
+            _hashed(name, value, hashed)
+    return np.concatenate([known, hashed])
+
+
+@dataclass(frozen=True)
+class _Paths:
+    """Per node, over all ways from where nothing comes in: most and least weight, and the number of ways."""
+
+    longest: Tensor  # (B, N)
+    shortest: Tensor  # (B, N)
+    ways: Tensor  # (B, N)
+
+
+def _paths(adjacency: Tensor, weights: Tensor, mask: Tensor) -> _Paths:
+    """Dynamic programme over nodes in topological order, all graphs at once; a node's own weight is included."""
+    far = 1e9
+    longest, shortest, ways = weights.clone(), weights.clone(), mask.clone()
+    for node in range(1, weights.shape[1]):
+        into = adjacency[:, :node, node]  # (B, node)
+        fed = into.sum(1) > 0
+        most = torch.where(into > 0, longest[:, :node], -far).amax(1)
+        least = torch.where(into > 0, shortest[:, :node], far).amin(1)
+        longest[:, node] += torch.where(fed, most, 0.0)
+        shortest[:, node] += torch.where(fed, least, 0.0)
+        ways[:, node] = torch.where(fed, (into * ways[:, :node]).sum(1).clamp(max=1e12), ways[:, node])
+    return _Paths(longest, shortest, ways)
+
+
+def _assembled(static: Tensor, adjacency: Tensor, mask: Tensor, attributes: Tensor) -> GraphBatch:
+    ones, work, cost = mask.clone(), static[..., _WORK] * mask, static[..., _COST] * mask
+    forward = _paths(adjacency, ones, mask)
+    reverse = adjacency.flip(1, 2).transpose(1, 2)
+    backward_ways = _paths(reverse, ones.flip(1), mask.flip(1))
+    height, onward = backward_ways.longest.flip(1), backward_ways.ways.flip(1)
+    deepest = (forward.longest * mask).amax(1, keepdim=True).clamp(min=1.0)
+    sinks = mask * (adjacency.sum(2) == 0)
+    total_ways = (forward.ways * sinks).sum(1).clamp(min=1.0)
+    share = (forward.ways * onward / total_ways[:, None]).clamp(max=1.0) * mask
+    positional = torch.stack(
+        [
+            forward.longest / deepest,
+            height / deepest,
+            torch.log2(1 + adjacency.sum(1)),
+            torch.log2(1 + adjacency.sum(2)),
+            share,
+            torch.log2(forward.longest.clamp(min=1.0)) / 4,
+        ],
+        dim=-1,
+    )  # (B, N, positional)
+    nodes = torch.cat([static, positional * mask[..., None]], dim=-1)
+    work_paths, cost_paths = _paths(adjacency, work, mask), _paths(adjacency, cost, mask)
+    at_end = [
+        (work_paths.longest * sinks).amax(1),
+        _least(work_paths.shortest, sinks),
+        (cost_paths.longest * sinks).amax(1),
+        _least(cost_paths.shortest, sinks),
+        (share * work).sum(1),
+        (share * cost).sum(1),
+        cost.sum(1),
+    ]
+    statistics = torch.stack(
+        [torch.log2(1 + one) for one in at_end]
+        + [torch.log2(1 + total_ways) / 2, torch.log2(deepest[:, 0]), torch.log2(1 + adjacency.sum((1, 2)))],
+        dim=1,
+    )  # (B, statistics)
+    kinds = torch.log2(1 + (static[..., : len(KINDS)] * mask[..., None]).sum(1))
+    kernel = static[..., len(KINDS) + _HASHED_KIND]
+    kernels = [((kernel - _squashed(size)).abs() < 1e-4).float() * work for size in _KERNEL_SIZES]
+    counts = torch.log2(1 + torch.stack([one.sum(1) for one in kernels], dim=1))
+    known, hashed = attributes.split([2 * len(_GLOBAL_NUMBERS), _HASHED_ATTRIBUTES], dim=1)
+    return GraphBatch(nodes, adjacency, mask, torch.cat([known, statistics, kinds, counts, hashed], dim=1))
+
+
+def _least(values: Tensor, among: Tensor) -> Tensor:
+    """Smallest value among the marked nodes of every graph (0 where none is marked)."""
+    least = torch.where(among > 0, values, math.inf).amin(1)
+    return torch.where(torch.isfinite(least), least, 0.0)
+
+
+@dataclass(frozen=True)
+class SpaceReference:
+    """Mean and spread of the global features over one search space."""
+
+    mean: Tensor  # (G,)
+    std: Tensor  # (G,)
+
+    @classmethod
+    def of(cls, batch: GraphBatch) -> SpaceReference:
+        """From a batch of architectures that stand for the space; features that do not vary get spread 1."""
+        std = batch.globals.std(0, correction=0) if len(batch) else torch.ones(NUM_GLOBAL_FEATURES)
+        mean = batch.globals.mean(0) if len(batch) else torch.zeros(NUM_GLOBAL_FEATURES)
+        return cls(mean, torch.where(std > 1e-3, std, 1.0))
+
+    def standardised(self, features: Tensor) -> Tensor:  # (B, G) -> (B, G)
+        """Features relative to the space, within ±4."""
+        return ((features - self.mean) / self.std).clamp(-4.0, 4.0)

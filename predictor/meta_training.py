@@ -1,0 +1,111 @@
+"""From what the outer loop learned to a model version: priors, default reference, calibration, metrics, manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from predictor.calibration import WidthTable, factor_for_coverage
+from predictor.checkpoint import MANIFEST_FORMAT, encoding_fingerprint
+from predictor.encoding import SpaceReference
+from predictor.meta.episodes import TaskPool
+from predictor.meta.inner_loop import InnerLoopConfig
+from predictor.meta.outer_loop import MetaLearnerState
+from predictor.meta_predictor import MetaPredictor
+from predictor.scoring import EpisodeScore, score_episodes
+from predictor.surrogate.encoder import EncoderConfig
+from predictor.surrogate.standardisation import scale_priors
+from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
+from predictor.tasks import MeasuredTask
+
+CALIBRATION_NUMBERS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
+
+
+def default_reference(pools: Sequence[TaskPool]) -> SpaceReference:
+    """Mean over spaces of each feature, and its spread within and between them."""
+    distinct = {id(pool.reference): pool.reference for pool in pools}
+    means = torch.stack([reference.mean for reference in distinct.values()])
+    stds = torch.stack([reference.std for reference in distinct.values()])
+    spread = (stds.square().mean(0) + means.var(0, correction=0)).sqrt()
+    return SpaceReference(means.mean(0), torch.where(spread > 1e-3, spread, 1.0))
+
+
+def finished(
+    state: MetaLearnerState,
+    inner: InnerLoopConfig,
+    encoder: EncoderConfig,
+    pools: Sequence[TaskPool],
+    provenance: Mapping[str, Any],
+) -> MetaPredictor:
+    """The moving averages of what was learned, as a model version that is not yet calibrated."""
+    surrogate = Surrogate(SurrogateConfig(encoder))
+    averages = {name: value.detach().cpu().clone() for name, value in state.averages.items()}
+    log_step_sizes = averages.pop("log_step_sizes")
+    surrogate.load_state_dict(averages)
+    priors = scale_priors([(pool.task, pool.values) for pool in pools])
+    manifest = {
+        **provenance,
+        "format": MANIFEST_FORMAT,
+        "encoding": encoding_fingerprint(),
+        "surrogate": asdict(encoder),
+        "inner": asdict(inner),
+        "priors": {family: asdict(prior) for family, prior in priors.items()},
+        "num_parameters": sum(parameter.numel() for parameter in surrogate.parameters()),
+    }
+    return MetaPredictor(surrogate, log_step_sizes, default_reference(pools), manifest)
+
+
+def calibrated(
+    meta: MetaPredictor,
+    kept_out: Sequence[MeasuredTask],
+    numbers: Sequence[int] = CALIBRATION_NUMBERS,
+    num_repeats: int = 3,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
+) -> MetaPredictor:
+    """The same parameters with interval widths learned from tasks that took no part in training."""
+    plain = with_manifest(meta, {"widths": WidthTable().to_json()})
+    scores = score_episodes(plain, kept_out, numbers, num_repeats, on_progress=on_progress)
+    factors = []
+    for number in numbers:
+        by_task: dict[str, list[np.ndarray[Any, Any]]] = {}
+        for score in scores:
+            if score.num_observations == number:
+                by_task.setdefault(score.task, []).append(score.errors_in_std)
+        factors.append(_balanced_factor(by_task))
+    return with_manifest(meta, {"widths": WidthTable(tuple(numbers), tuple(factors)).to_json()})
+
+
+def _balanced_factor(errors_by_task: Mapping[str, Sequence[np.ndarray[Any, Any]]]) -> float:
+    """Factor for 90 % coverage over all tasks, each counting the same."""
+    if not errors_by_task:
+        return 1.0
+    rng = np.random.default_rng(0)
+    pooled = [rng.choice(np.concatenate(errors), 200) for errors in errors_by_task.values()]
+    return float(np.clip(factor_for_coverage(np.concatenate(pooled).tolist()), 0.3, 10.0))
+
+
+def with_manifest(meta: MetaPredictor, changes: Mapping[str, Any]) -> MetaPredictor:
+    """The same parameters under a manifest with these entries."""
+    return MetaPredictor.from_bytes(meta.to_bytes(), {**meta.manifest, **changes})
+
+
+def summary(scores: Sequence[EpisodeScore]) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean τ, negative log likelihood and coverage by task and number of observations, for a manifest."""
+    grouped: dict[str, dict[str, list[EpisodeScore]]] = {}
+    for score in scores:
+        grouped.setdefault(score.task, {}).setdefault(str(score.num_observations), []).append(score)
+    return {
+        task: {
+            number: {
+                "kendall_tau": round(float(np.mean([s.kendall_tau for s in group])), 4),
+                "nll": round(float(np.mean([s.nll for s in group])), 4),
+                "coverage": round(float(np.mean([s.coverage for s in group])), 4),
+            }
+            for number, group in numbers.items()
+        }
+        for task, numbers in grouped.items()
+    }

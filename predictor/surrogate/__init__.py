@@ -1,0 +1,1 @@
+"""The surrogate: a graph encoder with a head for mean and spread."""

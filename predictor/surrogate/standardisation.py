@@ -1,0 +1,105 @@
+"""From a metric's values to standardised goodness and back, learned from a support set alone.
+
+Goodness is larger when the architecture is better. Values of metrics that differ by factors (latency, energy …) are taken
+as logarithms. Location and scale come from the support set (median, and a blend of spread and quartiles that one diverged
+training does not ruin); with fewer than three values they are shrunk towards what the training tasks of that metric family
+had. Beyond ±2 the scale is compressed logarithmically, since failed trainings lie tens of spreads below the rest.
+
+Notation: S observations or predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictor.tasks import LOGARITHMIC_FAMILIES, Task
+
+Array = NDArray[np.float64]
+_KNEE = 2.0
+_PRIOR_WEIGHT = 1.0  # the prior counts like this many observations
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class ScalePrior:
+    """What location and scale the training tasks of a metric family had, in transformed units."""
+
+    location: float
+    location_spread: float
+    scale: float
+
+
+UNKNOWN_PRIOR = ScalePrior(location=0.0, location_spread=1.0, scale=1.0)
+
+
+@dataclass(frozen=True)
+class Standardisation:
+    """An increasing map from goodness to standardised units, and its inverse."""
+
+    sign: float  # +1: larger values are better
+    logarithmic: bool
+    location: float
+    scale: float
+
+    @classmethod
+    def fit(cls, task: Task, values: Array, prior: ScalePrior = UNKNOWN_PRIOR) -> Standardisation:
+        """From the support values of one task, in the metric's unit; `values` may be empty."""
+        family = task.metric.family
+        logarithmic = family in LOGARITHMIC_FAMILIES and bool((values > 0).all())
+        raw = task.metric.sign * (np.log(values) if logarithmic else values)
+        count = len(raw)
+        if count == 0:
+            return cls(task.metric.sign, logarithmic, task.metric.sign * prior.location, max(prior.scale, _TINY))
+        location = float(np.median(raw))
+        spread = _robust_spread(raw)
+        if count < 3 or spread <= _TINY:
+            weight = count / (count + _PRIOR_WEIGHT)
+            spread = weight * spread + (1 - weight) * prior.scale
+        return cls(task.metric.sign, logarithmic, location, max(spread, _TINY))
+
+    def forward(self, values: Array) -> Array:
+        """Metric unit -> standardised goodness."""
+        raw = np.log(np.maximum(values, _TINY)) if self.logarithmic else values
+        z = (self.sign * raw - self.location) / self.scale
+        return np.where(np.abs(z) <= _KNEE, z, np.sign(z) * (_KNEE + np.log1p(np.maximum(np.abs(z) - _KNEE, 0.0))))
+
+    def inverse(self, standardised: Array) -> Array:
+        """Standardised goodness -> metric unit."""
+        beyond = np.minimum(np.abs(standardised) - _KNEE, 30.0)
+        z = np.where(
+            np.abs(standardised) <= _KNEE,
+            standardised,
+            np.sign(standardised) * (_KNEE + np.expm1(np.maximum(beyond, 0))),
+        )
+        raw = self.sign * (z * self.scale + self.location)
+        return np.exp(np.minimum(raw, 700.0)) if self.logarithmic else raw
+
+
+def _robust_spread(raw: Array) -> float:
+    """Geometric mean of standard deviation and scaled interquartile range; the former alone where the latter is 0."""
+    std = float(raw.std())
+    low, high = np.quantile(raw, [0.25, 0.75])
+    quartiles = float(high - low) / 1.349
+    return float(np.sqrt(std * quartiles)) if quartiles > 0.01 * std else std
+
+
+def scale_priors(values_by_task: list[tuple[Task, Array]]) -> Mapping[str, ScalePrior]:
+    """One prior per metric family from training tasks."""
+    gathered: dict[str, list[tuple[float, float]]] = {}
+    for task, values in values_by_task:
+        family = task.metric.family
+        raw = np.log(values[values > 0]) if family in LOGARITHMIC_FAMILIES else values
+        if len(raw) >= 3:
+            gathered.setdefault(family, []).append((float(np.median(raw)), _robust_spread(raw)))
+    return {
+        family: ScalePrior(
+            location=float(np.median([location for location, _ in pairs])),
+            location_spread=float(np.std([location for location, _ in pairs])),
+            scale=float(np.median([scale for _, scale in pairs])),
+        )
+        for family, pairs in gathered.items()
+    }

@@ -1,0 +1,38 @@
+"""Settings come from the environment, and from nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+
+def test_the_default_database_lies_in_the_data_folder(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+
+    assert settings.database_url == f"sqlite:///{tmp_path / 'archcast.sqlite3'}"
+
+
+def test_variables_with_the_prefix_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHCAST_PORT", "8123")
+    monkeypatch.setenv("ARCHCAST_DATABASE_URL", "postgresql+psycopg://db/archcast")
+
+    settings = Settings()
+
+    assert (settings.port, settings.database_url) == (8123, "postgresql+psycopg://db/archcast")
+
+
+@pytest.mark.parametrize(("name", "value"), [("port", 70_000), ("prediction_log_rate", 1.5), ("max_body_bytes", 0)])
+def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1  # type: ignore[misc]

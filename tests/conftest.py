@@ -1,0 +1,122 @@
+"""The service on a temporary SQLite file. Heavy imports happen inside the fixtures, so that other tests need not wait."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from app.database import Database
+    from app.settings import Settings
+
+DATABASE_FILE = "archcast.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, to be copied."""
+    from app import migration
+    from app.database import Database
+
+    file = tmp_path_factory.mktemp("migrated") / DATABASE_FILE
+    database = Database(f"sqlite:///{file}")
+    migration.upgrade(database)
+    with database.engine.connect() as connection:
+        connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()  # type: ignore[union-attr]
+    database.close()
+    return file
+
+
+@pytest.fixture
+def settings(tmp_path: Path, migrated_file: Path) -> Settings:
+    """Settings of a service whose database is migrated and empty."""
+    from app.settings import Settings
+
+    shutil.copy(migrated_file, tmp_path / DATABASE_FILE)
+    return Settings(
+        data_dir=tmp_path,
+        embedded_worker=False,
+        max_body_bytes=2**20,
+        max_observations_per_request=1_000,
+        max_enumerated_candidates=1_000,
+    )
+
+
+@pytest.fixture
+def app(settings: Settings, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """The service, not started; with a champion only for tests that ask for one, so that the others load no surrogate."""
+    from app.main import create_app
+    from app.model_versions import service as model_versions
+
+    if "champion" not in request.fixturenames:
+        monkeypatch.setattr(model_versions, "register_shipped", lambda database: None)
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """A client of the started service."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the test client asks for a newer httpx than there is
+        from fastapi.testclient import TestClient
+
+    with TestClient(app) as started:
+        yield started
+
+
+@pytest.fixture
+def replace_state(client: TestClient) -> Iterator[Callable[[str, object], None]]:
+    """Puts something else on the application's state until the test ends."""
+    state = client.app.state  # type: ignore[attr-defined]
+    kept: dict[str, object] = {}
+
+    def replace(name: str, value: object) -> None:
+        kept.setdefault(name, getattr(state, name))
+        setattr(state, name, value)
+
+    yield replace
+    for name, value in kept.items():
+        setattr(state, name, value)
+
+
+@pytest.fixture
+def database(app: FastAPI) -> Database:
+    """The service's database."""
+    opened: Database = app.state.database
+    return opened
+
+
+@pytest.fixture
+def post_task(client: TestClient) -> Callable[..., dict[str, Any]]:
+    """Creates a task on nasbench201 and answers its document."""
+
+    def post(name: str = "digits", **changes: Any) -> dict[str, Any]:
+        body = {
+            "name": name,
+            "search_space": "nasbench201",
+            "dataset": "digits",
+            "metric": {"name": "accuracy", "unit": "fraction", "direction": "maximize"},
+            **changes,
+        }
+        answer = client.post("/v1/tasks", json=body)
+        assert answer.status_code == 201, answer.text
+        document: dict[str, Any] = answer.json()
+        return document
+
+    return post
+
+
+@pytest.fixture
+def cells(client: TestClient) -> list[dict[str, str]]:
+    """Forty different architectures of nasbench201: `id` and `genotype` of each."""
+    drawn = client.get("/v1/search-spaces/nasbench201/sample?count=80&seed=3").json()["architectures"]
+    different = list({cell["id"]: cell for cell in drawn}.values())
+    return different[:40]
