@@ -75,7 +75,8 @@ def work(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
         if until_stdin_closes:
-            worker.stop_when_closed(sys.stdin.buffer, stopping)
+            worker.stop_when_closed(sys.stdin.fileno(), stopping)
+        worker.end_when_stuck(stopping)
         settings = Settings()
         database = Database(settings.database_url)
         migration.upgrade(database)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from app import api, error_handlers, migration
+from app import api, error_handlers, migration, shipped
 from app.candidates.service import CandidateService
 from app.database import Database
 from app.inference import Inference
@@ -60,12 +60,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _start(app: FastAPI) -> None:
     """A database that is not migrated is left as it is: /readyz says so."""
     database: Database = app.state.database
+    settings: Settings = app.state.settings
     if app.state.migrate:
         migration.upgrade(database)
     if migration.is_current(database):
         with database.write() as session:
             search_spaces.add_built_in(session)
         model_versions.register_shipped(database)
+        if app.state.migrate and settings.load_shipped:
+            shipped.load(database)
         app.state.inference.refresh()
     app.state.inference.start()
     app.state.predictions.start()

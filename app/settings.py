@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     fine_tune_after: int = Field(default=200, ge=0, description="Fine-tune after so many new observations; 0: never.")
     fine_tune_every_hours: float = Field(default=0.0, ge=0.0, description="Fine-tune on this schedule; 0: never.")
 
+    load_shipped: bool = Field(
+        default=True, description="Load the evaluated architectures that come with the program into a new database."
+    )
     embedded_worker: bool = Field(default=True, description="Run queued work inside the service as well.")
     worker_poll_seconds: float = Field(default=0.15, gt=0.0, description="How often a worker looks for queued work.")
     lease_seconds: float = Field(

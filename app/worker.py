@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -25,7 +25,7 @@ from app import queue
 from app.database import Database
 from app.errors import AppError, RetryableError
 from app.fine_tunes import service as fine_tunes
-from app.inference import Versions, adapt_task
+from app.inference import Versions, adapt_task, warm_up
 from app.queue import ClaimedJob
 from app.settings import Settings
 
@@ -84,6 +84,7 @@ class Worker:
 
     settings: Settings
     database: Database
+    versions: Versions
     work: Mapping[str, Work]
     stopping: threading.Event
     owner: str
@@ -92,7 +93,16 @@ class Worker:
     def of(cls, settings: Settings, database: Database, stopping: threading.Event) -> Worker:
         """A worker for all kinds of jobs."""
         owner = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
-        return cls(settings, database, services(database), stopping, owner)
+        versions = Versions(database)
+        return cls(settings, database, versions, services(database, versions), stopping, owner)
+
+    def run_adaptations(self) -> None:
+        """Runs adaptations as they come, the first as quickly as the others."""
+        try:
+            warm_up(self.versions)
+        except AppError:
+            _logger.exception("expected a champion to warm up with, got an error; going on without")
+        self.run([queue.ADAPT])
 
     def run(self, kinds: Sequence[str]) -> None:
         """Runs jobs of these kinds as they come."""
@@ -182,9 +192,8 @@ class Worker:
             queue.fail(session, job.id, self.owner, f"{type(error).__name__}: {error}", is_retryable)
 
 
-def services(database: Database) -> dict[str, Work]:
+def services(database: Database, versions: Versions) -> dict[str, Work]:
     """What does the work of each kind of job."""
-    versions = Versions(database)
 
     def adapt(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
         return adapt_task(database, versions, payload["task_id"]).keep
@@ -239,7 +248,7 @@ class ChildProcess:
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
             [sys.executable, "-m", "app.cli", *arguments, "--until-stdin-closes"],
             stdin=subprocess.PIPE,
-            env={**os.environ, **settings.as_environment()},
+            env={**os.environ, **settings.as_environment(), **_threads(settings, arguments)},
         )
 
     @property
@@ -258,15 +267,35 @@ class ChildProcess:
             self._process.wait()
 
 
-def stop_when_closed(stream: IO[bytes], stopping: threading.Event) -> None:
-    """Sets `stopping` when the stream, whose other end the parent process holds, is closed."""
+def _threads(settings: Settings, arguments: Sequence[str]) -> dict[str, str]:
+    """How many threads PyTorch gets. A worker beside the service takes one: with more, the two processes wait for each
+    other on few cores, and an inner loop takes ten times as long; its tensors are small in any case."""
+    if settings.torch_threads:
+        return {"OMP_NUM_THREADS": str(settings.torch_threads)}
+    return {} if queue.FINE_TUNE in arguments else {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+
+
+def stop_when_closed(descriptor: int, stopping: threading.Event) -> None:
+    """Sets `stopping` when the file, whose other end the parent process holds, is closed."""
 
     def watch() -> None:
-        while stream.read(1):
+        while os.read(descriptor, 1):  # a buffered stream would hold a lock that the interpreter's end needs
             pass
         stopping.set()
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def end_when_stuck(stopping: threading.Event) -> None:
+    """Ends this process the hard way if it takes too long to stop: an inner loop cannot be interrupted, and the lease lets
+    another worker take its job over."""
+
+    def watch() -> None:
+        stopping.wait()
+        time.sleep(_STOP_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="stuck-watch", daemon=True).start()
 
 
 def run(settings: Settings, database: Database, kinds: Sequence[str], once: bool, stopping: threading.Event) -> None:
@@ -277,7 +306,7 @@ def run(settings: Settings, database: Database, kinds: Sequence[str], once: bool
             pass
         return
     supervisor = FineTuneSupervisor(settings, database, stopping)
-    lanes = [threading.Thread(target=worker.run, args=([queue.ADAPT],), name="adapt")] if queue.ADAPT in kinds else []
+    lanes = [threading.Thread(target=worker.run_adaptations, name="adapt")] if queue.ADAPT in kinds else []
     if queue.FINE_TUNE in kinds:
         lanes.append(threading.Thread(target=supervisor.run, name="fine-tune-supervisor"))
     for lane in lanes:

@@ -5,6 +5,7 @@ Pure library: no web, no database, no environment variables. Only the names belo
 
 from predictor.acquisition import ACQUISITIONS, acquisition_values, select_diverse
 from predictor.architecture import DERIVED_ATTRIBUTES, HASH_ALGORITHM, Architecture, Operation
+from predictor.benchmarks.measured_cells import ShippedTask, shipped_tasks
 from predictor.champion import shipped_champion
 from predictor.errors import (
     AcquisitionError,
@@ -62,6 +63,7 @@ __all__ = [
     "Predictions",
     "SearchSpace",
     "SearchSpaceError",
+    "ShippedTask",
     "SpaceTooLargeError",
     "SupportSet",
     "Task",
@@ -75,4 +77,5 @@ __all__ = [
     "search_space",
     "select_diverse",
     "shipped_champion",
+    "shipped_tasks",
 ]

@@ -41,7 +41,8 @@ def _expected_improvement(g: _Goodness) -> Array:
     best = g.best if g.best is not None else float(np.max(g.mean, initial=-np.inf))
     std = np.maximum(g.std, 1e-12)
     z = (g.mean - best) / std
-    return std * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+    improvement: Array = std * (z * _normal_cdf(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+    return improvement
 
 
 def _normal_cdf(z: Array) -> Array:
@@ -95,12 +96,14 @@ def select_diverse(scores: Array, features: NDArray[np.float32], k: int, strengt
     is half the typical distance; strength 0 takes the k best scores.
 
     Raises:
-        AcquisitionError: if strength is negative or scores and features differ in length.
+        AcquisitionError: if strength or k is negative or scores and features differ in length.
     """
     if strength < 0 or not np.isfinite(strength):
         raise AcquisitionError(f"expected strength to be 0 or more, got {strength}")
     if len(scores) != len(features):
         raise AcquisitionError(f"expected one row of features for each score, got {len(features)} for {len(scores)}")
+    if k < 0:
+        raise AcquisitionError(f"expected k to be 0 or more, got {k}")
     k = min(k, len(scores))
     if strength == 0.0 or k <= 1:
         return np.argsort(-scores, kind="stable")[:k]

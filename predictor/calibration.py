@@ -30,6 +30,10 @@ class WidthTable:
     numbers: tuple[int, ...] = (0,)
     factors: tuple[float, ...] = (1.0,)
 
+    def __post_init__(self) -> None:
+        if not 0 < len(self.numbers) == len(self.factors):
+            raise ValueError(f"expected a factor for each number, got {len(self.factors)} for {len(self.numbers)}")
+
     def factor(self, num_observations: int) -> float:
         """The factor for that many observations."""
         at = math.log1p(num_observations)

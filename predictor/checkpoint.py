@@ -31,7 +31,8 @@ def version_of(weights: bytes) -> str:
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """Tensors as safetensors."""
-    return save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    content: bytes = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    return content
 
 
 def from_bytes(content: bytes) -> dict[str, Tensor]:
@@ -75,7 +76,7 @@ def read(directory: Path) -> tuple[bytes, dict[str, Any]]:
         raise CheckpointError(
             f"expected {WEIGHTS_FILE} and {MANIFEST_FILE} in {directory}, got {error.strerror}"
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not even text
         raise CheckpointError(f"expected {MANIFEST_FILE} to be JSON, got {error}") from error
     if not isinstance(manifest, dict):
         raise CheckpointError(f"expected {MANIFEST_FILE} to hold an object, got {type(manifest).__name__}")

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictor.architecture import Architecture, AttributeValue, Operation
+from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, AttributeValue, Operation
 
 ENCODING_VERSION = 1
 
@@ -65,6 +65,7 @@ NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 
 _COST = _NUM_STATIC - 2  # column of the cost proxy among the static features
 _WORK = _NUM_STATIC - 1  # column of the flag for trainable operations
 _KERNEL_SIZES = (1.0, 3.0, 5.0, 7.0)
+_LARGEST = 2.0**63  # numbers beyond it look like it
 
 
 def _slots(text: str, num_slots: int) -> tuple[int, float]:
@@ -73,8 +74,13 @@ def _slots(text: str, num_slots: int) -> tuple[int, float]:
     return int.from_bytes(digest[:4], "little") % num_slots, 1.0 if digest[4] & 1 else -1.0
 
 
+def _bounded(number: float) -> float:
+    return float(max(-_LARGEST, min(number, _LARGEST)))
+
+
 def _squashed(number: float) -> float:
-    return math.copysign(math.log2(1.0 + abs(number)), number) / 4.0
+    bounded = _bounded(number)
+    return math.copysign(math.log2(1.0 + abs(bounded)), bounded) / 4.0
 
 
 def _hashed(name: str, value: AttributeValue, out: NDArray[np.float32]) -> None:
@@ -83,12 +89,12 @@ def _hashed(name: str, value: AttributeValue, out: NDArray[np.float32]) -> None:
         out[slot] += sign
     else:
         slot, sign = _slots(name, len(out))
-        out[slot] += sign * _squashed(float(value))
+        out[slot] += sign * _squashed(value)
 
 
 def _number(operation: Operation, name: str, default: float) -> float:
     value = operation.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+    return _bounded(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
 
 
 def _cost(operation: Operation) -> float:
@@ -120,7 +126,7 @@ def _static_features(operation: Operation) -> NDArray[np.float32]:
     for name, value in operation.attributes:
         if name in NUMBERS and not isinstance(value, str):
             place = NUMBERS.index(name)
-            numbers[2 * place : 2 * place + 2] = _squashed(float(value)), 1.0
+            numbers[2 * place : 2 * place + 2] = _squashed(value), 1.0
         elif name == "se":
             numbers[-1] = float(bool(value))
         else:
@@ -166,14 +172,15 @@ class ArchitectureEncoder:
 
     def __init__(self, capacity: int = 200_000) -> None:
         self._capacity = capacity
-        self._encoded: OrderedDict[str, EncodedArchitecture] = OrderedDict()
+        self._encoded: OrderedDict[tuple[object, ...], EncodedArchitecture] = OrderedDict()
         self._rows: dict[Operation, int] = {}
         self._table = np.zeros((256, _NUM_STATIC), np.float32)
         self._lock = Lock()
 
     def encode(self, architecture: Architecture) -> EncodedArchitecture:
         """The architecture's arrays, from the cache where it was seen before."""
-        key = architecture.hash
+        known_derived = (pair for pair in architecture.global_attributes if pair[0] in DERIVED_ATTRIBUTES)
+        key = (architecture.hash, *known_derived)  # which the hash leaves out and the encoding tells
         with self._lock:
             known = self._encoded.get(key)
         if known is None:
@@ -242,7 +249,7 @@ def _attribute_features(architecture: Architecture) -> NDArray[np.float32]:
     for name, value in architecture.global_attributes:
         if name in _GLOBAL_NUMBERS and not isinstance(value, str):
             place = _GLOBAL_NUMBERS.index(name)
-            known[2 * place : 2 * place + 2] = _squashed(float(value)), 1.0
+            known[2 * place : 2 * place + 2] = _squashed(value), 1.0
         else:
             _hashed(name, value, hashed)
     return np.concatenate([known, hashed])
@@ -313,7 +320,7 @@ def _assembled(static: Tensor, adjacency: Tensor, mask: Tensor, attributes: Tens
     kernel = static[..., len(KINDS) + _HASHED_KIND]
     kernels = [((kernel - _squashed(size)).abs() < 1e-4).float() * work for size in _KERNEL_SIZES]
     counts = torch.log2(1 + torch.stack([one.sum(1) for one in kernels], dim=1))
-    known, hashed = attributes.split([2 * len(_GLOBAL_NUMBERS), _HASHED_ATTRIBUTES], dim=1)
+    known, hashed = attributes[:, : 2 * len(_GLOBAL_NUMBERS)], attributes[:, 2 * len(_GLOBAL_NUMBERS) :]
     return GraphBatch(nodes, adjacency, mask, torch.cat([known, statistics, kinds, counts, hashed], dim=1))
 
 

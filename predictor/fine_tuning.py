@@ -73,7 +73,7 @@ def fine_tune(
     champion: MetaPredictor,
     tasks: Sequence[MeasuredTask],
     logged: Sequence[LoggedCase],
-    config: FineTuneConfig = FineTuneConfig(),  # noqa: B008  frozen
+    config: FineTuneConfig = FineTuneConfig(),
     on_progress: Callable[[float, str], None] = lambda _percent, _stage: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> FineTuneResult:
@@ -219,7 +219,7 @@ def verdict(comparisons: Mapping[str, PairedComparison]) -> tuple[bool, str]:
     with_pairs = {name: one for name, one in comparisons.items() if one.num_pairs > 1}
     if not with_pairs:
         return False, "not promoted: expected held-out episodes or logged forecasts to compare on, got none"
-    worse = [name for name, one in with_pairs.items() if one.difference < -one.standard_error]
+    worse = [name for name, one in with_pairs.items() if not one.difference >= -one.standard_error]  # NaN is worse
     better = [name for name, one in with_pairs.items() if one.difference > one.standard_error]
     numbers = "; ".join(
         f"{name} {one.champion:.3f} -> {one.candidate:.3f} (±{one.standard_error:.3f}, {one.num_pairs} pairs)"

@@ -8,11 +8,12 @@ Notation: S support architectures, Q asked ones, D embedding width, P parameter 
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,10 @@ from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateI
 from predictor.tasks import SupportSet, Task
 
 _CHUNK = 2048  # architectures per forward pass
+_MAX_NODE_PAIRS = 2_000_000  # and pairs of (padded) nodes, since attention looks at all of them
 _NUM_FOLDS = 4
 _MAX_ADAPTED = 512  # support architectures that the inner loop looks at
+_FARTHEST = 20.0  # standardised units beyond which the surrogate is not believed
 _MIN_FOR_GP = 4
 _EXTREME_NODES, _EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WITHIN = 4.5  # standardised units beyond which no mean is taken
@@ -77,7 +80,7 @@ class MetaPredictor:
         self._widths = WidthTable.from_json(manifest.get("widths", {"numbers": [0], "factors": [1.0]}))
         self._priors = {family: ScalePrior(**prior) for family, prior in manifest.get("priors", {}).items()}
         self._references: dict[str, SpaceReference] = {}
-        self._lock = Lock()
+        self._lock, self._of_thread = Lock(), local()
         self.encoder = ArchitectureEncoder()
 
     @classmethod
@@ -106,9 +109,13 @@ class MetaPredictor:
             surrogate.load_state_dict(parameters)
             reference = SpaceReference(tensors["reference.mean"], tensors["reference.std"])
             steps = tensors["log_step_sizes"]
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise CheckpointError(f"expected weights of the shape that the manifest names, got {error}") from error
-        return cls(surrogate.to(device), steps.to(device), reference, manifest)
+            if steps.dim() != 2 or steps.shape[1] != len(parameters):
+                raise ValueError(f"step sizes (K, {len(parameters)}) expected, got {tuple(steps.shape)}")
+            return cls(surrogate.to(device), steps.to(device), reference, manifest)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"expected weights and a manifest that fit each other, got {type(error).__name__}: {error}"
+            ) from error
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {f"surrogate.{name}": value for name, value in self._surrogate.named_parameters()}
@@ -126,6 +133,15 @@ class MetaPredictor:
     def surrogate(self) -> Surrogate:
         """The surrogate at its initial parameters; copy it before training."""
         return self._surrogate
+
+    @property
+    def stateless(self) -> Surrogate:
+        """The surrogate's shape without numbers, for `functional_call`, which puts parameters into the module while it runs:
+        every thread has its own, so that none computes with those of another."""
+        if not hasattr(self._of_thread, "surrogate"):
+            self._of_thread.surrogate = copy.deepcopy(self._surrogate).to("meta")
+        shape: Surrogate = self._of_thread.surrogate
+        return shape
 
     @property
     def log_step_sizes(self) -> Tensor:
@@ -163,22 +179,21 @@ class MetaPredictor:
         surroundings = self._surroundings(task, space, support)
         if len(support) == 0:
             return AdaptedPredictor(self, surroundings, dict(self._surrogate.named_parameters()), None, support, 1.0)
-        targets = torch.from_numpy(surroundings.scale.forward(support.targets)).float()
-        batch = self.encoder.batch(support.architectures)
+        held = support.select(range(min(len(support), MAX_OBSERVATIONS)))
+        targets = torch.from_numpy(surroundings.scale.forward(held.targets)).float()
+        batch = self.encoder.batch(held.architectures)
         inputs = SurrogateInputs.of(batch, surroundings.reference, surroundings.context)
         parameters, left_out_mean = self._adapted(inputs, targets)
         adapted = AdaptedPredictor(self, surroundings, parameters, None, support, 1.0)
         if len(support) < _MIN_FOR_GP:
             return adapted
-        gp_inputs = replace(adapted.gp_inputs(support.architectures), mean=left_out_mean.double())
-        rows = torch.arange(min(len(support), MAX_OBSERVATIONS))
-        process = ResidualGP.fit(
-            gp_inputs.select(rows), targets.double()[rows], torch.tensor(support.counts)[rows].double()
-        )
+        gp_inputs = replace(adapted.gp_inputs(held.architectures), mean=left_out_mean.double())
+        process = ResidualGP.fit(gp_inputs, targets.double(), torch.tensor(held.counts).double())
         return AdaptedPredictor(self, surroundings, parameters, process, support, own_factor(process.leave_one_out()))
 
     def _surroundings(self, task: Task, space: SearchSpace, support: SupportSet) -> _Surroundings:
-        prior = self._priors.get(task.metric.family, UNKNOWN_PRIOR)
+        family = task.metric.family
+        prior = self._priors[family].in_unit_of(task.metric) if family in self._priors else UNKNOWN_PRIOR
         scale = Standardisation.fit(task, support.targets, prior)
         spread = prior.location_spread / scale.scale if len(support) == 0 else 0.0
         reference = self.reference_of(space, support.architectures)
@@ -190,20 +205,23 @@ class MetaPredictor:
         Folds run as one vmap; the last "fold" leaves nothing out. Observations beyond the inner loop's limit are left out of
         every fold, so the mean of the last one is already honest for them.
         """
-        count = len(targets)
+        device = self._log_step_sizes.device
+        inputs, targets = SurrogateInputs(*(tensor.to(device) for tensor in inputs.tensors())), targets.to(device)
+        count, pairs_each = len(targets), inputs.nodes.shape[1] ** 2
         num_folds = min(_NUM_FOLDS, count) if count >= _MIN_FOR_GP else 0
         fold = torch.randperm(count, generator=torch.Generator().manual_seed(0)) % max(num_folds, 1)
-        weights = torch.ones(num_folds + 1, count)
+        weights = torch.ones(num_folds + 1, count, device=device)
         for number in range(num_folds):
             weights[number, fold == number] = 0.0
-        looked_at = torch.arange(min(count, _MAX_ADAPTED))
+        looked_at = torch.arange(min(count, _MAX_ADAPTED, max(2 * _MAX_NODE_PAIRS // pairs_each, 1)))
         part = SurrogateInputs(*(tensor[looked_at] for tensor in inputs.tensors()))
-        initial = dict(self._surrogate.named_parameters())
+        initial, stateless = dict(self._surrogate.named_parameters()), self.stateless
+        is_large = len(looked_at) * pairs_each > _MAX_NODE_PAIRS // 4
 
         def one(fold_weights: Tensor) -> dict[str, Tensor]:
             return dict(
                 inner_loop(
-                    self._surrogate,
+                    stateless,
                     initial,
                     self._log_step_sizes,
                     part,
@@ -214,24 +232,17 @@ class MetaPredictor:
             )
 
         def answered(parameters: dict[str, Tensor]) -> Tensor:
-            mean: Tensor = functional_call(self._surrogate, parameters, inputs.tensors())[0]
-            return mean
+            mean: Tensor = functional_call(stateless, parameters, inputs.tensors())[0]
+            return _believable(mean)
 
         with torch.no_grad():
-            every = vmap(one)(weights[:, looked_at])
-            means = vmap(answered)(every) if count <= 2 * _MAX_ADAPTED else self._means_in_turn(every, answered)
+            every = _finite_or(initial, vmap(one, chunk_size=1 if is_large else None)(weights[:, looked_at]))
+            means = vmap(answered, chunk_size=1 if is_large or count > 2 * _MAX_ADAPTED else None)(every).cpu()
         last = {name: value[-1].clone() for name, value in every.items()}
         which = (
             torch.where(torch.arange(count) < len(looked_at), fold, num_folds) if num_folds else torch.zeros_like(fold)
         )
         return last, means.gather(0, which[None, :])[0]
-
-    @staticmethod
-    def _means_in_turn(every: dict[str, Tensor], answered: Any) -> Tensor:
-        folds = len(next(iter(every.values())))
-        return torch.stack(
-            [answered({name: value[number] for name, value in every.items()}) for number in range(folds)]
-        )
 
     def widths(self, num_observations: int) -> float:
         """Factor on interval widths for that many observations, learned from tasks kept out of meta-training."""
@@ -261,7 +272,10 @@ class MetaPredictor:
             SpaceReference(tensors["reference.mean"], tensors["reference.std"]),
             tensors["context"],
         )
-        parameters = {n.removeprefix("surrogate."): v for n, v in tensors.items() if n.startswith("surrogate.")}
+        device = self._log_step_sizes.device
+        parameters = {
+            n.removeprefix("surrogate."): v.to(device) for n, v in tensors.items() if n.startswith("surrogate.")
+        }
         process = None
         if "gp.raw" in tensors:
             views = tuple(tensors[f"gp.view.{number}"] for number in range(header["num_views"]))
@@ -306,8 +320,8 @@ class AdaptedPredictor:
         inputs = SurrogateInputs.of(batch, self._around.reference, self._around.context)
         device = self._meta.log_step_sizes.device
         tensors = tuple(tensor.to(device) for tensor in inputs.tensors())
-        mean, log_std, embedding = functional_call(self._meta.surrogate, self._parameters, tensors)
-        return mean.cpu(), log_std.cpu(), embedding.cpu()
+        mean, log_std, embedding = functional_call(self._meta.stateless, self._parameters, tensors)
+        return _believable(mean.cpu()), log_std.cpu(), embedding.cpu()
 
     def gp_inputs(self, architectures: Sequence[Architecture]) -> GPInputs:
         """Architectures as the residual process sees them."""
@@ -325,7 +339,7 @@ class AdaptedPredictor:
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""
-        parts = [self._predict_chunk(architectures[at : at + _CHUNK]) for at in range(0, len(architectures), _CHUNK)]
+        parts = [self._predict_chunk(chunk) for chunk in _chunks(architectures)]
         if not parts:
             empty = np.zeros(0)
             return Predictions(empty, empty, empty, empty, empty)
@@ -375,18 +389,18 @@ class AdaptedPredictor:
         at = np.clip(center[:, None] + std[:, None] * _EXTREME_NODES, -_WITHIN, _WITHIN)
         values = metric.clipped(scale.inverse(at))  # (Q, nodes)
         weights = _EXTREME_WEIGHTS / _EXTREME_WEIGHTS.sum()
-        mean = values @ weights
-        deviation = np.sqrt(np.maximum((values - mean[:, None]) ** 2 @ weights, 0.0))
+        average = values @ weights
+        apart = values - average[:, None]
+        largest = np.maximum(np.abs(apart).max(axis=1, initial=0.0), np.finfo(float).tiny)  # squares must not overflow
+        deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)
         ends = [metric.clipped(scale.inverse(center + side * NORMAL_90 * std)) for side in (-1.0, 1.0)]
-        return Predictions(mean, deviation, np.minimum(*ends), np.maximum(*ends), ood)
+        lower, upper = np.minimum(*ends), np.maximum(*ends)
+        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, ood)
 
     def features(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:  # (Q, D)
         """The adapted surrogate's embedding: architectures that it takes for alike are near each other."""
         with torch.inference_mode():
-            parts = [
-                self._forward(self._meta.encoder.batch(architectures[at : at + _CHUNK]))[2]
-                for at in range(0, len(architectures), _CHUNK)
-            ]
+            parts = [self._forward(self._meta.encoder.batch(chunk))[2] for chunk in _chunks(architectures)]
         return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
 
     def to_bytes(self) -> bytes:
@@ -413,6 +427,32 @@ class AdaptedPredictor:
             tensors |= {"gp.raw": process.raw, "gp.mean": process.support.mean, "gp.targets": process.targets}
             tensors |= {"gp.noise_scale": process.noise_scale, "gp.view_scales": process.view_scales}
         return checkpoint.to_bytes(tensors)
+
+
+def _chunks(architectures: Sequence[Architecture]) -> Iterator[Sequence[Architecture]]:
+    """Pieces small enough for one forward pass, in order."""
+    start, most = 0, 0
+    for place, architecture in enumerate(architectures):
+        most = max(most, architecture.num_nodes)
+        if place > start and (place - start == _CHUNK or (place - start + 1) * most**2 > _MAX_NODE_PAIRS):
+            yield architectures[start:place]
+            start, most = place, architecture.num_nodes
+    if start < len(architectures):
+        yield architectures[start:]
+
+
+def _believable(mean: Tensor) -> Tensor:
+    """Means in standardised units, where the surrogate was asked about something too strange to answer for: bounded."""
+    return mean.nan_to_num().clamp(-_FARTHEST, _FARTHEST)
+
+
+def _finite_or(initial: Mapping[str, Tensor], adapted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The initial parameters in place of an adaptation that diverged; `adapted` leads with the folds."""
+    stayed = torch.stack([value.flatten(1).isfinite().all(1) for value in adapted.values()]).all(0)
+    return {
+        name: torch.where(stayed.reshape(-1, *[1] * initial[name].dim()), value, initial[name])
+        for name, value in adapted.items()
+    }
 
 
 def _ood_scores(batch: GraphBatch, reference: SpaceReference) -> NDArray[np.float64]:  # (Q,)

@@ -56,8 +56,14 @@ class Metric:
         return 1.0 if self.direction == "maximize" else -1.0
 
     def clipped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values within what the unit allows: percentages between 0 and 100."""
-        return np.clip(values, 0.0, 100.0) if self.unit in ("%", "percent") else values
+        """Values within what the unit allows: percentages between 0 and 100, fractions between 0 and 1."""
+        whole = {"%": 100.0, "percent": 100.0, "fraction": 1.0}.get(self.unit)
+        return values if whole is None else np.clip(values, 0.0, whole)
+
+    @property
+    def percent_per_unit(self) -> float:
+        """100 for accuracies that are told as a fraction, 1 for everything else."""
+        return 100.0 if self.family == "accuracy" and self.unit in ("fraction", "ratio") else 1.0
 
     @property
     def family(self) -> str:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from predictor.evaluate.cell_network import CellNetworkConfig
 from predictor.evaluate.datasets import IMAGE_DATASETS
 from predictor.evaluate.training import TrainingConfig, train_and_measure
-from predictor.search_spaces.nasbench201 import NASBench201
+from predictor.search_spaces.nasbench201 import NASBench201, edge_operations
 
 Training = tuple[str, str, int]  # data set, cell, seed
 
@@ -63,15 +63,14 @@ def journal_rows(journal: Path) -> list[dict[str, object]]:
     return list(rows.values())
 
 
-def edge_operations(cell: str) -> list[str]:
-    """The six operation names of a cell string."""
-    return [token.split("~")[0] for token in cell.replace("+", "").split("|") if token]
-
-
 def measure(journal: Path, trainings: list[Training], shard: str) -> None:
     """Trains what is left and appends each result to this shard's journal."""
     datasets = {name: load() for name, load in IMAGE_DATASETS.items()}
-    with (journal / f"{shard.replace('/', 'of')}.jsonl").open("a") as file:
+    path = journal / f"{shard.replace('/', 'of')}.jsonl"
+    written = path.read_text() if path.exists() else ""
+    with path.open("a") as file:
+        if written and not written.endswith("\n"):  # cut off by a kill: what follows starts on a line of its own
+            file.write("\n")
         for dataset, cell, seed in tqdm(trainings, desc="trainings", mininterval=5):
             measured = train_and_measure(edge_operations(cell), datasets[dataset], seed)
             file.write(json.dumps({"dataset": dataset, "cell": cell, "seed": seed, **asdict(measured)}) + "\n")

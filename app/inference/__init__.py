@@ -7,6 +7,7 @@ forecasts   forecasts with memory
 serving     Inference, which notices new adaptations; adapting a task
 proposing   unmeasured architectures: enumerated or searched, scored, diverse
 training    fine-tuning
+shipped     the evaluated architectures that come with the program
 """
 
 from app.inference.forecasts import Forecast, Forecaster, ServedTask
@@ -23,7 +24,8 @@ from app.inference.notations import (
     summary,
 )
 from app.inference.records import champion_id, observed_task_ids, stored_architectures
-from app.inference.serving import Inference, NewAdaptation, adapt_task
+from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
+from app.inference.shipped import ShippedContents, shipped_contents
 from app.inference.training import Candidate, checked_config, default_settings, fine_tune
 from app.inference.versions import ShippedVersion, Versions, shipped_version, version_of
 
@@ -36,6 +38,7 @@ __all__ = [
     "ParsedArchitecture",
     "SearchSpaceSummary",
     "ServedTask",
+    "ShippedContents",
     "ShippedVersion",
     "Versions",
     "adapt_task",
@@ -51,8 +54,10 @@ __all__ = [
     "referenced_ids",
     "sampled",
     "search_space",
+    "shipped_contents",
     "shipped_version",
     "stored_architectures",
     "summary",
     "version_of",
+    "warm_up",
 ]

@@ -96,22 +96,10 @@ class Forecaster:
                 missing[one.id] = one.architecture
             else:
                 found[one.id] = remembered
-        computed = self.computed(served, list(missing.values()))
+        computed = _computed(served, list(missing.values()))
         self._forecasts.put_many(((serial, one), value) for one, value in zip(missing, computed, strict=True))
         found.update(zip(missing, computed, strict=True))
         return [found[one.id] for one in parsed]
-
-    def computed(self, served: ServedTask, architectures: Sequence[Architecture]) -> list[Forecast]:  # (S,)
-        """Forecasts that are not remembered, in pieces so that other threads get their turn."""
-        forecasts: list[Forecast] = []
-        with translated():
-            for start in range(0, len(architectures), _CHUNK):
-                predictions = served.adapted.predict(architectures[start : start + _CHUNK])
-                columns = (
-                    predictions.mean, predictions.std, predictions.lower, predictions.upper, predictions.ood_score
-                )  # fmt: skip
-                forecasts += map(Forecast._make, zip(*(column.tolist() for column in columns), strict=True))
-        return forecasts
 
     def _parse(
         self, space: SearchSpace, notation: object, stored: Mapping[str, Architecture] | None
@@ -125,3 +113,14 @@ class Forecaster:
             if isinstance(parsed, ParsedArchitecture):
                 self._parsed.put(key, parsed)
         return parsed
+
+
+def _computed(served: ServedTask, architectures: Sequence[Architecture]) -> list[Forecast]:  # (S,)
+    """Forecasts in pieces, so that other threads get their turn."""
+    forecasts: list[Forecast] = []
+    with translated():
+        for start in range(0, len(architectures), _CHUNK):
+            found = served.adapted.predict(architectures[start : start + _CHUNK])
+            columns = (found.mean, found.std, found.lower, found.upper, found.ood_score)
+            forecasts += map(Forecast._make, zip(*(column.tolist() for column in columns), strict=True))
+    return forecasts

@@ -111,7 +111,7 @@ class Pools:
         return self._pools[space.name]
 
     def _forecast(self, served: ServedTask, pool: Pool) -> ForecastColumns:
-        return ForecastColumns.of(self._forecaster.computed(served, [one.architecture for one in pool.architectures]))
+        return ForecastColumns.of(self._forecaster.forecast(served, pool.architectures))  # and requests find them there
 
 
 def enumerated(space: SearchSpace) -> Pool:

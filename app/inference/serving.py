@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from sqlalchemy.orm import Session
 
 from app.database import Database
@@ -18,14 +19,16 @@ from app.errors import AppError
 from app.inference import records
 from app.inference.errors import translated
 from app.inference.forecasts import Forecaster, ServedTask
+from app.inference.notations import sampled, search_space
 from app.inference.records import TaskContext, TaskState
 from app.inference.versions import Versions
 from app.settings import Settings
 from app.tables import AdaptationRecord, utc_now
-from predictor import AdaptedPredictor, SupportSet
+from predictor import AdaptedPredictor, Metric, Observation, SupportSet, Task
 
 _MAX_SERVED = 64
 _NUM_WARMED_AT_START = 8
+_WARM_UP_SPACE, _NUM_WARM_UP = "nasbench201", 8
 _logger = logging.getLogger(__name__)
 
 Listener = Callable[[ServedTask], None]
@@ -38,6 +41,8 @@ class Inference:
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
+        if settings.torch_threads:
+            torch.set_num_threads(settings.torch_threads)
         self.forecaster = Forecaster()
         self.versions = Versions(database)
         self._database = database
@@ -227,3 +232,17 @@ def adapt_task(database: Database, versions: Versions, task_id: int) -> NewAdapt
         created_at=utc_now(),
     )
     return NewAdaptation(record, context.name)
+
+
+def warm_up(versions: Versions) -> None:
+    """Adapts to a few invented values and forgets the result: the first inner loop loads seconds' worth of PyTorch.
+
+    Raises:
+        NotReadyError: if there is no champion yet.
+    """
+    space = search_space(_WARM_UP_SPACE)
+    drawn = sampled(space, _NUM_WARM_UP, seed=0)
+    task = Task(space.name, "warm-up", Metric("accuracy", "fraction", "maximize"))
+    with translated():
+        invented = [Observation(one.architecture, number / 10.0) for number, one in enumerate(drawn)]
+        versions.champion().adapt(task, space, SupportSet.of(invented))

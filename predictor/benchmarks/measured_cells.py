@@ -23,6 +23,11 @@ from predictor.tasks import Metric, Task
 SHIPPED_FOLDER = Path(__file__).parent / "data"
 TRAIN_SECONDS = Metric("train_seconds", "s", "minimize")
 _DEVICE = "cpu"
+_COLUMNS = (
+    ("accuracy_percent", ACCURACY, None),
+    ("latency_ms", LATENCY, _DEVICE),
+    ("train_seconds", TRAIN_SECONDS, _DEVICE),
+)
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,7 @@ def _of_dataset(space: str, trainings: _Trainings, dataset: str) -> list[Measure
     flops, _ = trainings.mean("flops", dataset, full)
     lower = {f"accuracy_{budget:g}_epochs": float(budget) for budget in budgets[:-1]}
     found = []
-    for column, metric, device in (
-        ("accuracy_percent", ACCURACY, None),
-        ("latency_ms", LATENCY, _DEVICE),
-        ("train_seconds", TRAIN_SECONDS, _DEVICE),
-    ):
+    for column, metric, device in _COLUMNS:
         values, noise_std = trainings.mean(column, dataset, full)
         levels = lower if metric == ACCURACY else {}
         found.append(
@@ -89,4 +90,47 @@ def _of_dataset(space: str, trainings: _Trainings, dataset: str) -> list[Measure
                 flops=flops,
             )
         )
+    return found
+
+
+@dataclass(frozen=True)
+class ShippedTask:
+    """A task of the shipped benchmark with each of its trainings, as a service records them."""
+
+    task: Task
+    max_fidelity: float  # epochs
+    cells: tuple[str, ...]  # (R,)
+    values: tuple[float, ...]  # (R,)
+    seeds: tuple[int, ...]  # (R,)
+    fidelities: tuple[float, ...]  # (R,) epochs
+    costs: tuple[float, ...]  # (R,) seconds of training
+
+
+def shipped_tasks() -> list[ShippedTask]:
+    """Every training of the shipped table, one entry per task; latency and training time at the most epochs only.
+
+    Raises:
+        BenchmarkError: if the table is missing or not in its form.
+    """
+    table = PublishedTable(SHIPPED_FOLDER, MeasuredCells.file_name)
+    datasets = np.array(table.texts("dataset"), dtype=object).astype(str)
+    epochs, cells = table.numbers("fidelity_epochs"), table.texts("cell")
+    seeds, seconds = table.numbers("seed"), table.numbers("train_seconds")
+    found = []
+    for dataset in np.unique(datasets):
+        full = float(epochs[datasets == dataset].max())
+        for column, metric, device in _COLUMNS:
+            rows = np.flatnonzero((datasets == dataset) & ((metric == ACCURACY) | (epochs == full)))
+            values = table.numbers(column)
+            found.append(
+                ShippedTask(
+                    Task("nasbench201", str(dataset), metric, device),
+                    full,
+                    tuple(str(cells[row]) for row in rows),
+                    tuple(float(values[row]) for row in rows),
+                    tuple(int(seeds[row]) for row in rows),
+                    tuple(float(epochs[row]) for row in rows),
+                    tuple(float(seconds[row]) for row in rows),
+                )
+            )
     return found

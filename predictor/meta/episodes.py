@@ -71,14 +71,15 @@ class EpisodeBatch:
     def to(self, device: torch.device) -> EpisodeBatch:
         """The same batch on another device."""
         return EpisodeBatch(
-            *(_moved(part, device) for part in (self.support, self.support_targets, self.query, self.query_targets)),  # type: ignore[arg-type]
-            _moved(self.zero_shot_query, device),  # type: ignore[arg-type]
+            _moved(self.support, device),
+            self.support_targets.to(device),
+            _moved(self.query, device),
+            self.query_targets.to(device),
+            _moved(self.zero_shot_query, device),
         )
 
 
-def _moved(part: SurrogateInputs | Tensor, device: torch.device) -> SurrogateInputs | Tensor:
-    if isinstance(part, Tensor):
-        return part.to(device)
+def _moved(part: SurrogateInputs, device: torch.device) -> SurrogateInputs:
     return SurrogateInputs(*(tensor.to(device) for tensor in part.tensors()))
 
 

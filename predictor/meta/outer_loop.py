@@ -76,7 +76,8 @@ class MetaLearnerState:
     def update_averages(self, decay: float) -> None:
         """Moves the averages towards the present values."""
         for name, value in self.named():
-            self.averages[name].lerp_(value.detach(), 1.0 - decay)
+            average = self.averages[name]
+            average.lerp_(value.detach().to(average.device), 1.0 - decay)
 
 
 class InnerEngine(Protocol):
@@ -187,9 +188,11 @@ class OuterLoop:
         loss, adapted = batch_loss(self.state.surrogate, self.state.log_step_sizes, batch, self.config, engine)
         if torch.isfinite(loss):
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_([value for _, value in self.state.named()], self.config.gradient_limit)
-            self._optimizer.step()
-            self.state.update_averages(min(self.config.average_decay, (1 + self.step) / (10 + self.step)))
+            learned = [value for _, value in self.state.named()]
+            norm = torch.nn.utils.clip_grad_norm_(learned, self.config.gradient_limit)
+            if torch.isfinite(norm):  # a finite loss can have a gradient that is not
+                self._optimizer.step()
+                self.state.update_averages(min(self.config.average_decay, (1 + self.step) / (10 + self.step)))
         return float(adapted)
 
     def _pace(self) -> float:

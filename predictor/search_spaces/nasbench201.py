@@ -28,6 +28,11 @@ _OPERATIONS = (
 _TOKEN = re.compile(r"([a-z0-9_]+)~([0-9])")
 
 
+def edge_operations(cell: str) -> list[str]:
+    """The six operation names of a well-formed cell string, in the order of `EDGES`."""
+    return [token.split("~")[0] for token in cell.replace("+", "").split("|") if token]
+
+
 class NASBench201(DecisionSpace):
     """15,625 cells."""
 

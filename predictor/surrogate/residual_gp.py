@@ -183,6 +183,6 @@ def _most_probable(
         loss = evidence + 0.5 * ((raw - prior) / config.log_width).square().sum()
         if float(loss.detach()) < best_loss:
             best, best_loss = raw.detach().clone(), float(loss.detach())
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     return best

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.tasks import LOGARITHMIC_FAMILIES, Task
+from predictor.tasks import LOGARITHMIC_FAMILIES, Metric, Task
 
 Array = NDArray[np.float64]
 _KNEE = 2.0
@@ -31,6 +31,11 @@ class ScalePrior:
     location: float
     location_spread: float
     scale: float
+
+    def in_unit_of(self, metric: Metric) -> ScalePrior:
+        """The prior of a family, whose accuracies are in percent, for a metric that may tell them as a fraction."""
+        per = metric.percent_per_unit
+        return ScalePrior(self.location / per, self.location_spread / per, self.scale / per)
 
 
 UNKNOWN_PRIOR = ScalePrior(location=0.0, location_spread=1.0, scale=1.0)
@@ -56,7 +61,7 @@ class Standardisation:
             return cls(task.metric.sign, logarithmic, task.metric.sign * prior.location, max(prior.scale, _TINY))
         location = float(np.median(raw))
         spread = _robust_spread(raw)
-        if count < 3 or spread <= _TINY:
+        if count < 3 or spread <= _TINY * max(1.0, float(np.abs(raw).max())):
             weight = count / (count + _PRIOR_WEIGHT)
             spread = weight * spread + (1 - weight) * prior.scale
         return cls(task.metric.sign, logarithmic, location, max(spread, _TINY))
@@ -88,11 +93,11 @@ def _robust_spread(raw: Array) -> float:
 
 
 def scale_priors(values_by_task: list[tuple[Task, Array]]) -> Mapping[str, ScalePrior]:
-    """One prior per metric family from training tasks."""
+    """One prior per metric family from training tasks; accuracies in percent."""
     gathered: dict[str, list[tuple[float, float]]] = {}
     for task, values in values_by_task:
         family = task.metric.family
-        raw = np.log(values[values > 0]) if family in LOGARITHMIC_FAMILIES else values
+        raw = np.log(values[values > 0]) if family in LOGARITHMIC_FAMILIES else values * task.metric.percent_per_unit
         if len(raw) >= 3:
             gathered.setdefault(family, []).append((float(np.median(raw)), _robust_spread(raw)))
     return {

@@ -1,0 +1,156 @@
+"""The command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app import cli, worker
+from app.client import Client, ClientError
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+    from app.settings import Settings
+
+Cells = list[dict[str, str]]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(champion: Path, client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `archcast` against the service and its database."""
+
+    def connected(url: str) -> Client:
+        reached = Client(url)
+        reached._http.close()
+        reached._http = client
+        return reached
+
+    monkeypatch.setattr(Client, "close", lambda self: None)
+    monkeypatch.setattr(cli, "Client", connected)
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    return lambda *arguments, **options: CliRunner().invoke(cli.app, list(arguments), **options)
+
+
+def test_a_task_is_created_and_listed(run: Run) -> None:
+    created = run(
+        *("task", "create", "digits", "--space", "nasbench201", "--dataset", "digits"),
+        *("--metric", "accuracy", "--unit", "fraction", "--direction", "maximize"),
+    )
+    listed = run("task", "list")
+
+    assert (created.exit_code, listed.exit_code) == (0, 0)
+    assert listed.stdout == "digits  nasbench201/digits/accuracy  0 observations, fresh\n"
+
+
+@pytest.mark.parametrize("direct", [[], ["--direct"]])
+def test_a_file_is_imported_once(run: Run, post_task: Any, cells: Cells, tmp_path: Path, direct: list[str]) -> None:
+    post_task()
+    file = tmp_path / "measured.csv"
+    file.write_text(
+        "architecture,value,client_key\n" + "".join(f"{cell['genotype']},0.5,{cell['id']}\n" for cell in cells)
+    )
+
+    first, second = (run("import", "digits", str(file), *direct) for _ in range(2))
+
+    assert "40 observations recorded, 0 were there before" in first.stdout
+    assert "0 observations recorded, 40 were there before" in second.stdout
+
+
+@pytest.mark.parametrize("direct", [[], ["--direct"]])
+def test_a_bad_row_ends_the_import_with_its_place(run: Run, post_task: Any, tmp_path: Path, direct: list[str]) -> None:
+    post_task()
+    file = tmp_path / "measured.csv"
+    file.write_text("architecture,value\nno cell,0.5\n")
+
+    result = run("import", "digits", str(file), *direct)
+
+    assert result.exit_code == 1
+    assert "expected three groups" in result.stderr
+
+
+def test_forecasts_are_printed_best_first_and_bad_lines_named(run: Run, post_task: Any, cells: Cells) -> None:
+    post_task()
+    lines = "\n".join([cells[0]["genotype"], "no cell", cells[1]["genotype"]])
+
+    result = run("predict", "digits", input=lines)
+
+    assert result.exit_code == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["1", "2"]
+    assert result.stderr.startswith("line 2: ")
+
+
+def test_an_unknown_task_is_said_in_one_line(run: Run) -> None:
+    result = run("task", "show", "nobody")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "archcast: expected the name or the id of a task, got 'nobody'\n"
+
+
+def test_a_fine_tune_is_started_with_its_settings(run: Run, client: TestClient) -> None:
+    result = run("fine-tune", "start", "--reason", "new device", "--setting", "num_steps=3")
+
+    assert result.stdout == "fine-tune 1 is queued\n"
+    assert client.get("/v1/fine-tunes/1").json()["settings"] == {"num_steps": 3}
+
+
+def test_an_unknown_kind_of_work_is_wrong_usage(run: Run) -> None:
+    assert run("worker", "--kinds", "sleep").exit_code == 2
+
+
+def test_a_service_that_is_not_there_is_named() -> None:
+    with Client("http://127.0.0.1:9") as nobody, pytest.raises(ClientError, match=r"expected a service at http://127"):
+        nobody.task("digits")
+
+
+def test_a_worker_learns_of_its_parents_end_from_its_closed_input() -> None:
+    stopping = threading.Event()
+    reading, writing = os.pipe()
+
+    worker.stop_when_closed(reading, stopping)
+    os.write(writing, b"x")
+    os.close(writing)
+
+    assert stopping.wait(timeout=30.0)
+    os.close(reading)
+
+
+@pytest.fixture
+def worker_process(settings: Settings) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts `archcast worker` on the service's database."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "app.cli", "worker", "--kinds", "fine_tune", *arguments]
+        environment = {**os.environ, **settings.as_environment()}
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_worker_process_ends_when_its_parent_closes_the_input(worker_process: Any) -> None:
+    process = worker_process("--until-stdin-closes")
+
+    process.stdin.close()
+
+    assert process.wait(timeout=120.0) == 0
+
+
+def test_a_worker_that_was_to_run_what_is_due_ends_though_its_parent_lives_on(worker_process: Any) -> None:
+    process = worker_process("--once", "--until-stdin-closes")
+
+    assert process.wait(timeout=120.0) == 0

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from predictor.surrogate.residual_gp import GPInputs, ResidualGP
+
+SLOPE, OFFSET, NOISE = 0.4, 0.3, 0.2
+WEIGHTS, LENGTHS, SCALES = (0.7, 0.5), (1.2, 0.6), (2.0, 3.0)
+JITTER = 1e-6
+
+
+def raw(noise: float = NOISE) -> torch.Tensor:
+    return torch.tensor([SLOPE, OFFSET, noise, *WEIGHTS, *LENGTHS], dtype=torch.float64).log()
+
+
+def inputs(rng: np.random.Generator, count: int) -> GPInputs:
+    return GPInputs(
+        torch.from_numpy(rng.normal(size=count)),
+        (torch.from_numpy(rng.normal(size=(count, 3))), torch.from_numpy(rng.normal(size=(count, 2)))),
+    )
+
+
+def process(support: GPInputs, targets: torch.Tensor, counts: np.ndarray, noise: float = NOISE) -> ResidualGP:
+    noise_scale = torch.from_numpy(1 / np.sqrt(counts))
+    return ResidualGP(raw(noise), support, targets, noise_scale, torch.tensor(SCALES, dtype=torch.float64))
+
+
+def kernel(first: GPInputs, second: GPInputs) -> np.ndarray:
+    total = SLOPE**2 * np.outer(first.mean, second.mean) + OFFSET**2
+    for a, b, weight, length, scale in zip(first.views, second.views, WEIGHTS, LENGTHS, SCALES, strict=True):
+        squared = ((a.numpy()[:, None] - b.numpy()[None]) ** 2).sum(-1)
+        total = total + weight**2 * np.exp(-0.5 * squared / scale / length**2)
+    return total
+
+
+def posterior(support, targets, counts, asked, noise: float = NOISE) -> tuple[np.ndarray, np.ndarray]:
+    """The textbook formulas with explicit inverses."""
+    inverse = np.linalg.inv(kernel(support, support) + np.diag(noise**2 / counts + JITTER))
+    across = kernel(support, asked)
+    mean = asked.mean.numpy() + across.T @ inverse @ (targets.numpy() - support.mean.numpy())
+    variance = np.diag(kernel(asked, asked)) - np.einsum("sq,st,tq->q", across, inverse, across) + noise**2
+    return mean, np.sqrt(variance)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_forecasts_equal_the_textbook_posterior(count) -> None:
+    rng = np.random.default_rng(count)
+    support, asked = inputs(rng, count), inputs(rng, 7)
+    targets, counts = torch.from_numpy(rng.normal(size=count)), rng.integers(1, 5, count).astype(float)
+
+    mean, std = process(support, targets, counts).predict(asked)
+
+    expected_mean, expected_std = posterior(support, targets, counts, asked)
+    np.testing.assert_allclose(mean, expected_mean, atol=1e-9)
+    np.testing.assert_allclose(std, expected_std, atol=1e-9)
+
+
+def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
+    rng = np.random.default_rng(0)
+    support, targets, counts = inputs(rng, 8), torch.from_numpy(rng.normal(size=8)), np.array([1.0, 2, 1, 4, 1, 1, 3, 1])
+
+    found = process(support, targets, counts).leave_one_out()
+
+    for left_out in range(8):
+        rest = torch.tensor([row for row in range(8) if row != left_out])
+        asked = support.select(torch.tensor([left_out]))
+        mean, std = posterior(support.select(rest), targets[rest], counts[rest.numpy()], asked)
+        own = np.sqrt(std**2 - NOISE**2 + NOISE**2 / counts[left_out] + JITTER)  # its own measurements, not one new one
+        assert float(found[left_out]) == pytest.approx(float((targets[left_out] - mean[0]) / own[0]), abs=1e-8)
+
+
+def test_without_noise_the_observations_are_met() -> None:
+    rng = np.random.default_rng(3)
+    support, targets = inputs(rng, 6), torch.from_numpy(rng.normal(size=6))
+
+    mean, std = process(support, targets, np.ones(6), noise=1e-5).predict(support)
+
+    np.testing.assert_allclose(mean, targets, atol=1e-3)
+    assert float(std.max()) < 2e-3
+
+
+def test_far_from_the_observations_forecasts_return_to_the_surrogate_and_are_less_certain() -> None:
+    rng = np.random.default_rng(4)
+    support, targets = inputs(rng, 6), torch.from_numpy(rng.normal(size=6) + 1.0)
+    gp = process(support, targets, np.ones(6))
+    direction = torch.ones(1, 3, dtype=torch.float64)
+
+    steps = [0.0, 1.0, 3.0, 50.0]
+    asked = GPInputs(
+        support.mean[:1].expand(4),
+        (
+            support.views[0][:1] + torch.tensor(steps, dtype=torch.float64)[:, None] * direction,
+            support.views[1][:1] + torch.tensor(steps, dtype=torch.float64)[:, None],
+        ),
+    )
+    _, std = gp.predict(asked)
+
+    assert bool((torch.diff(std) > 0).all())
+
+
+def test_more_measurements_of_the_same_architecture_count_for_more() -> None:
+    rng = np.random.default_rng(5)
+    support, targets = inputs(rng, 3), torch.full((3,), 2.0, dtype=torch.float64)
+
+    once, often = (process(support, targets, np.full(3, count)).predict(support)[0] for count in (1.0, 100.0))
+
+    assert bool(((targets - often).abs() < (targets - once).abs()).all())
+
+
+def test_fitting_finds_an_additive_function_of_the_decisions() -> None:
+    rng = np.random.default_rng(6)
+    decisions = rng.integers(0, 2, (90, 8)).astype(float)
+    values = decisions @ rng.normal(size=8)
+    values = (values - values.mean()) / values.std()
+    everything = GPInputs(
+        torch.zeros(90, dtype=torch.float64), (torch.zeros(90, 0, dtype=torch.float64), torch.from_numpy(decisions))
+    )
+    known, asked = torch.arange(60), torch.arange(60, 90)
+
+    gp = ResidualGP.fit(everything.select(known), torch.from_numpy(values)[known], torch.ones(60))
+    mean, std = gp.predict(everything.select(asked))
+
+    error = float((mean - torch.from_numpy(values)[asked]).square().mean().sqrt())
+    assert error < 0.25  # the surrogate alone, which says 0, is off by 1
+    assert bool((std > 0).all())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_equal_architectures_and_equal_targets_can_be_fitted(count) -> None:
+    same = GPInputs(torch.zeros(count, dtype=torch.float64), (torch.ones(count, 3, dtype=torch.float64),) * 2)
+
+    gp = ResidualGP.fit(same, torch.full((count,), 0.5, dtype=torch.float64), torch.ones(count))
+    mean, std = gp.predict(same)
+
+    assert bool(torch.isfinite(mean).all())
+    assert bool((std > 0).all())
+    assert 0.0 < float(mean[0]) < 0.5
+
+
+def test_a_view_without_columns_takes_no_part() -> None:
+    rng = np.random.default_rng(7)
+    support, asked = inputs(rng, 5), inputs(rng, 3)
+    empty = GPInputs(support.mean, (support.views[0], support.views[1][:, :0]))
+    asked_empty = GPInputs(asked.mean, (asked.views[0], asked.views[1][:, :0]))
+    targets = torch.from_numpy(rng.normal(size=5))
+
+    _, std = process(empty, targets, np.ones(5)).predict(asked_empty)
+
+    largest = np.sqrt(SLOPE**2 * asked.mean.numpy() ** 2 + OFFSET**2 + WEIGHTS[0] ** 2 + NOISE**2)
+    assert bool((std.numpy() <= largest + 1e-12).all())
+
+
+def test_a_process_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
+    rng = np.random.default_rng(8)
+    support, asked, targets = inputs(rng, 12), inputs(rng, 5), torch.from_numpy(rng.normal(size=12))
+    fitted = ResidualGP.fit(support, targets, torch.ones(12))
+
+    rebuilt = ResidualGP(fitted.raw, fitted.support, fitted.targets, fitted.noise_scale, fitted.view_scales)
+
+    for one, other in zip(fitted.predict(asked), rebuilt.predict(asked), strict=True):
+        assert torch.equal(one, other)

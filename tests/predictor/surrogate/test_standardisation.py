@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation, scale_priors
+from predictor.tasks import Metric, Task
+
+ACCURACY = Task("space", "data", Metric("accuracy", "%", "maximize"))
+LOSS = Task("space", "data", Metric("loss", "nats", "minimize"))
+LATENCY = Task("space", "data", Metric("latency_ms", "ms", "minimize"))
+THROUGHPUT = Task("space", "data", Metric("throughput", "images/s", "maximize"))
+FRACTION = Task("space", "data", Metric("accuracy", "fraction", "maximize"))
+PRIOR = ScalePrior(location=70.0, location_spread=10.0, scale=5.0)
+
+positive = st.floats(0.01, 1e5, allow_nan=False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(support=st.lists(positive, max_size=20), asked=st.lists(positive, min_size=1, max_size=20), which=st.booleans())
+def test_going_there_and_back_gives_the_same_values(support, asked, which) -> None:
+    task = LATENCY if which else LOSS
+    spread = 1.0 if len(support) < 3 else max(float(np.std(np.log(support) if which else support)), 1e-12)
+    scale = Standardisation.fit(task, np.array(support))
+    values = np.array(asked)
+
+    standardised = scale.forward(values)
+
+    reachable = np.abs(standardised) < 30  # farther away the inverse is bounded on purpose
+    if spread > 1e-6:
+        np.testing.assert_allclose(scale.inverse(standardised)[reachable], values[reachable], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("task", [ACCURACY, LOSS, LATENCY, THROUGHPUT], ids=lambda task: task.metric.name)
+def test_better_values_are_always_higher_however_far_out(task) -> None:
+    scale = Standardisation.fit(task, np.array([10.0, 12.0, 15.0, 30.0]))
+    values = np.geomspace(0.01, 1e6, 400)
+
+    goodness = scale.forward(values) * task.metric.sign
+
+    assert bool((np.diff(goodness) > 0).all())
+
+
+def test_beyond_two_spreads_distances_are_compressed() -> None:
+    scale = Standardisation(1.0, False, 0.0, 1.0)
+
+    np.testing.assert_allclose(scale.forward(np.array([0.5, 2.0, 2.0 + np.e - 1, -101.0])), [0.5, 2, 3, -2 - np.log(100)])
+
+
+def test_the_median_becomes_0() -> None:
+    assert Standardisation.fit(ACCURACY, np.array([1.0, 70.0, 90.0])).forward(np.array([70.0]))[0] == 0.0
+    assert Standardisation.fit(LATENCY, np.array([1.0, 7.0, 900.0])).forward(np.array([7.0]))[0] == pytest.approx(0.0)
+
+
+def test_metrics_that_differ_by_factors_are_taken_as_logarithms() -> None:
+    scale = Standardisation.fit(LATENCY, np.array([1.0, 2.0, 4.0, 8.0]))
+    one, two, four = scale.forward(np.array([2.0, 4.0, 8.0]))
+
+    assert two - one == pytest.approx(four - two)
+    assert one > two  # faster is better
+
+
+def test_a_latency_of_zero_or_less_is_no_reason_to_fail() -> None:
+    scale = Standardisation.fit(LATENCY, np.array([0.0, 2.0, 4.0]))
+
+    assert not scale.logarithmic
+    assert bool(np.isfinite(Standardisation.fit(LATENCY, np.array([1.0, 2.0])).forward(np.array([0.0, -1.0]))).all())
+
+
+def test_one_diverged_training_does_not_ruin_the_scale() -> None:
+    healthy = np.array([88.0, 89.0, 90.0, 91.0, 92.0, 89.5, 90.5, 91.5])
+    with_failure = Standardisation.fit(ACCURACY, np.append(healthy, 1.0))
+
+    spread = np.ptp(with_failure.forward(healthy))
+    assert spread > 0.5
+
+
+def test_before_anything_is_measured_the_prior_speaks() -> None:
+    scale = Standardisation.fit(ACCURACY, np.array([]), PRIOR)
+
+    np.testing.assert_allclose(scale.inverse(np.array([0.0, 1.0])), [70.0, 75.0])
+
+
+def test_for_a_metric_to_minimise_the_prior_is_turned_around() -> None:
+    scale = Standardisation.fit(LOSS, np.array([]), ScalePrior(3.0, 1.0, 0.5))
+
+    np.testing.assert_allclose(scale.inverse(np.array([0.0, 1.0])), [3.0, 2.5])
+
+
+@pytest.mark.parametrize(("values", "scale"), [([80.0], 2.5), ([80.0, 82.0], 2 / 3 * 1.0 + 5 / 3)])
+def test_one_or_two_observations_share_their_say_on_the_scale_with_the_prior(values, scale) -> None:
+    fitted = Standardisation.fit(ACCURACY, np.array(values), PRIOR)
+
+    spread = fitted.scale
+    if len(values) == 2:  # geometric mean of the standard deviation, 1, and the quartiles', 1 / 1.349
+        scale = 2 / 3 * np.sqrt(1 / 1.349) + 5 / 3
+    assert spread == pytest.approx(scale)
+    assert fitted.location == pytest.approx(np.median(values))
+
+
+@pytest.mark.parametrize("value", [0.1, 5.0, 1234567.1, -1e9])
+def test_observations_that_are_all_the_same_leave_the_scale_to_the_prior(value) -> None:
+    scale = Standardisation.fit(LOSS, np.full(7, value), UNKNOWN_PRIOR)
+
+    assert scale.scale == pytest.approx(1 / 8, rel=1e-3)
+    assert float(scale.forward(np.array([value]))[0]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_accuracy_told_as_a_fraction_gets_the_prior_of_percentages_divided_by_100() -> None:
+    prior = PRIOR.in_unit_of(FRACTION.metric)
+
+    assert (prior.location, prior.location_spread, prior.scale) == pytest.approx((0.7, 0.1, 0.05))
+    assert PRIOR.in_unit_of(ACCURACY.metric) == PRIOR
+    assert PRIOR.in_unit_of(LATENCY.metric) == PRIOR
+
+
+def test_priors_are_medians_over_the_tasks_of_a_family_with_fractions_as_percentages() -> None:
+    rng = np.random.default_rng(0)
+    percents = [rng.normal(location, 2.0, 400) for location in (60.0, 80.0)]
+
+    priors = scale_priors(
+        [(ACCURACY, percents[0]), (FRACTION, percents[1] / 100), (LATENCY, np.exp(rng.normal(1.0, 0.3, 400)))]
+    )
+
+    assert priors["accuracy"].location == pytest.approx(70.0, abs=0.5)
+    assert priors["accuracy"].location_spread == pytest.approx(10.0, abs=0.5)
+    assert priors["accuracy"].scale == pytest.approx(2.0, rel=0.15)
+    assert priors["latency"].location == pytest.approx(1.0, abs=0.1)
+
+
+def test_percentages_are_kept_between_0_and_100_and_fractions_between_0_and_1() -> None:
+    values = np.array([-3.0, 0.5, 50.0, 130.0])
+
+    np.testing.assert_array_equal(ACCURACY.metric.clipped(values), [0.0, 0.5, 50.0, 100.0])
+    np.testing.assert_array_equal(FRACTION.metric.clipped(values), [0.0, 0.5, 1.0, 1.0])
+    np.testing.assert_array_equal(LOSS.metric.clipped(values), values)
