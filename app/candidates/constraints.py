@@ -87,7 +87,8 @@ def find_task(
     named = [task for task in tasks if task.name == constraint.metric]
     by_metric = [task for task in tasks if task.metric == constraint.metric]
     same_data = [task for task in by_metric if (task.dataset, task.device) == (own.task.dataset, own.task.device)]
-    for found in (named, by_metric, same_data):
+    same_dataset = [task for task in by_metric if task.dataset == own.task.dataset]
+    for found in (named, by_metric, same_data, same_dataset):
         if len(found) == 1:
             return found[0]
     if constraint.metric in stated_metrics:

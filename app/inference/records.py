@@ -210,8 +210,10 @@ def _final_fidelity() -> ColumnElement[float]:
 
 
 def observed_task_ids(session: Session) -> list[int]:
-    """The tasks that have observations."""
-    return list(session.scalars(select(TaskRecord.id).where(TaskRecord.num_observations > 0).order_by(TaskRecord.id)))
+    """The tasks that have observations, those that were observed last first."""
+    newest = select(func.max(ObservationRecord.id)).where(ObservationRecord.task_id == TaskRecord.id)
+    query = select(TaskRecord.id).where(TaskRecord.num_observations > 0)
+    return list(session.scalars(query.order_by(newest.correlate(TaskRecord).scalar_subquery().desc())))
 
 
 def champion_id(session: Session) -> str | None:

@@ -52,6 +52,7 @@ class Inference:
         self._states: dict[str, TaskState] = {}
         self._digest: tuple[object, ...] | None = None
         self._loading = threading.Lock()
+        self._refreshing = threading.Lock()
         self._serials = itertools.count(1)
         self._listeners: list[Listener] = []
         self._stopped = threading.Event()
@@ -91,6 +92,10 @@ class Inference:
 
     def refresh(self) -> None:
         """Looks at the database once and takes over what changed."""
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
         with self._database.read() as session:
             digest = records.digest(session)
             if digest == self._digest:

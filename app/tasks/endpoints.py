@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Body, Query, Response, status
 
-from app.dependencies import DatabaseDep
+from app.dependencies import DatabaseDep, InferenceDep
 from app.json_requests import json_router
 from app.pagination import CursorQuery, LimitQuery, Page
 from app.schemas import example, problems
@@ -61,9 +61,12 @@ def list_tasks(
     "/tasks/{task}",
     summary="Show a task",
     description="One task by its name or numeric id: how many observations it has, and how fresh the adaptation is that "
-    "answers its forecasts.",
+    "answers its forecasts. Once it is fresh, forecasts asked of the same process come from it.",
     responses={200: example(TASK_EXAMPLE), **problems(404)},
 )
-def show_task(database: DatabaseDep, task: str) -> TaskOut:
+def show_task(database: DatabaseDep, inference: InferenceDep, task: str) -> TaskOut:
     with database.read() as session:
-        return service.shown(session, [service.find(session, task)])[0]
+        shown = service.shown(session, [service.find(session, task)])[0]
+    if shown.adaptation.is_fresh:  # what this answer calls fresh is what this process forecasts with from here on
+        inference.refresh()
+    return shown

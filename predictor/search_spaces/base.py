@@ -85,7 +85,7 @@ class SearchSpace(ABC):
     @abstractmethod
     def features(self, architecture: Architecture) -> tuple[float, ...]:
         """The decisions behind an architecture of this space as numbers (one-hot, or scaled to [0, 1]), always equally
-        many; empty where architectures do not come from decisions. Decisions that do not apply give zeros.
+        many; empty where architectures do not come from decisions. Decisions that do not apply always give the same numbers.
 
         Raises:
             NotInSpaceError: if this space cannot express the architecture.

@@ -94,9 +94,7 @@ def tiny_meta(tiny_encoder_config: EncoderConfig) -> MetaPredictor:
 
 
 @pytest.fixture(scope="session")
-def inputs_of(
-    space: NASBench201, accuracy_task: Task
-) -> Callable[[Sequence[Architecture]], SurrogateInputs]:
+def inputs_of(space: NASBench201, accuracy_task: Task) -> Callable[[Sequence[Architecture]], SurrogateInputs]:
     """Architectures as a surrogate reads them."""
     encoder = ArchitectureEncoder()
 

@@ -14,9 +14,7 @@ def predictions(mean: list[float], std: list[float]) -> Predictions:
 
 
 def scores(name: str, mean: list[float], std: list[float], direction="maximize", best=None, kappa=1.0, seed=0):
-    return acquisition_values(
-        name, predictions(mean, std), direction, best, np.random.default_rng(seed), kappa=kappa
-    )
+    return acquisition_values(name, predictions(mean, std), direction, best, np.random.default_rng(seed), kappa=kappa)
 
 
 @pytest.mark.parametrize(("mean", "std", "best"), [(1.0, 0.5, 0.8), (0.0, 1.0, 3.0), (5.0, 0.1, 1.0), (2.0, 2.0, 2.0)])

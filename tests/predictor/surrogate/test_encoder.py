@@ -46,9 +46,7 @@ def test_many_parameter_sets_run_at_once_and_give_what_each_gives_alone(tiny_sur
     inputs = inputs_of(cells[:6])
     generator = torch.Generator().manual_seed(0)
     named = {name: value.detach() for name, value in tiny_surrogate.named_parameters()}
-    stacked = {
-        name: value + 0.1 * torch.randn((3, *value.shape), generator=generator) for name, value in named.items()
-    }
+    stacked = {name: value + 0.1 * torch.randn((3, *value.shape), generator=generator) for name, value in named.items()}
 
     def mean(parameters: dict[str, torch.Tensor]) -> torch.Tensor:
         return functional_call(tiny_surrogate, parameters, inputs.tensors())[0]

@@ -59,7 +59,11 @@ def test_forecasts_equal_the_textbook_posterior(count) -> None:
 
 def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
     rng = np.random.default_rng(0)
-    support, targets, counts = inputs(rng, 8), torch.from_numpy(rng.normal(size=8)), np.array([1.0, 2, 1, 4, 1, 1, 3, 1])
+    support, targets, counts = (
+        inputs(rng, 8),
+        torch.from_numpy(rng.normal(size=8)),
+        np.array([1.0, 2, 1, 4, 1, 1, 3, 1]),
+    )
 
     found = process(support, targets, counts).leave_one_out()
 

@@ -46,7 +46,9 @@ def test_better_values_are_always_higher_however_far_out(task) -> None:
 def test_beyond_two_spreads_distances_are_compressed() -> None:
     scale = Standardisation(1.0, False, 0.0, 1.0)
 
-    np.testing.assert_allclose(scale.forward(np.array([0.5, 2.0, 2.0 + np.e - 1, -101.0])), [0.5, 2, 3, -2 - np.log(100)])
+    np.testing.assert_allclose(
+        scale.forward(np.array([0.5, 2.0, 2.0 + np.e - 1, -101.0])), [0.5, 2, 3, -2 - np.log(100)]
+    )
 
 
 def test_the_median_becomes_0() -> None:
