@@ -2,8 +2,9 @@
 
 Episodes come from the users' tasks and, so that nothing learned before is lost, from the benchmark that ships (replay). The
 candidate is compared with the champion pair by pair: on episodes of observations that were kept out of the fine-tuning, and
-on forecasts that were answered before their observation came. It is better when it gains on both together by more than one
-standard error and loses on neither by more than one.
+on forecasts that were answered before their observation came. It is better when it gains on at least one of them by more than
+chance explains (`_SIGNIFICANT` standard errors over at least `_MIN_PAIRS` pairs) and loses on none by more than one standard
+error.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from predictor.tasks import MeasuredTask, SupportSet
 
 _MIN_OBSERVATIONS = 16  # a task with fewer gives no episodes
 _HELD_OUT_SHARE = 0.3
+_MIN_PAIRS = 10
+_SIGNIFICANT = 1.645  # one-sided 5 %
 
 
 @dataclass(frozen=True)
@@ -228,5 +231,5 @@ def verdict(comparisons: Mapping[str, PairedComparison]) -> tuple[bool, str]:
     if worse:
         return False, f"not promoted: worse on {', '.join(worse)}: {numbers}"
     if not better:
-        return False, f"not promoted: no gain beyond one standard error: {numbers}"
+        return False, f"not promoted: no gain beyond chance (over {_MIN_PAIRS} or more pairs): {numbers}"
     return True, f"promoted: better on {', '.join(better)}, worse on none: {numbers}"

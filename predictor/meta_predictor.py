@@ -403,6 +403,12 @@ class AdaptedPredictor:
             parts = [self._forward(self._meta.encoder.batch(chunk))[2] for chunk in _chunks(architectures)]
         return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
 
+    def without_process(self) -> AdaptedPredictor:
+        """The same adaptation without its residual process: the surrogate's own mean and spread, to compare with."""
+        return AdaptedPredictor(
+            self._meta, self._around, self._parameters, None, None, 1.0, self.num_observations, self.support_hash
+        )
+
     def to_bytes(self) -> bytes:
         """Everything that `MetaPredictor.restore` needs, as safetensors."""
         header = {

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from predictor.encoding import NUM_GLOBAL_FEATURES, NUM_NODE_FEATURES
+from predictor.surrogate.normalisation import LayerNormalisation
 
 _NUM_RELATIONS = 4
 
@@ -80,9 +81,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
+        self.attention_norm = LayerNormalisation(width)
         self.attention = EdgeAttention(width)
-        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward_norm = LayerNormalisation(width)
         self.feed_forward = EdgeFeedForward(width)
 
     def forward(self, x: Tensor, adjacency: Tensor, allowed: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class GraphEncoder(nn.Module):
         self.node_embedding = nn.Linear(NUM_NODE_FEATURES, width)
         self.context_embedding = nn.Linear(config.num_context, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(config.num_blocks))
-        self.pool_norm = nn.LayerNorm(width)
+        self.pool_norm = LayerNormalisation(width)
         self.pooled = nn.Linear(3 * width, width)
         self.whole = nn.Linear(num_whole, 2 * width)
         self.whole_merge = nn.Linear(2 * width, width)

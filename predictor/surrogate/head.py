@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from predictor.surrogate.normalisation import LayerNormalisation
+
 
 class GaussianHead(nn.Module):
     """Mean and log standard deviation in standardised units; the latter within (-4, 2), smoothly."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNormalisation(width)
         self.hidden = nn.Linear(width, width)
         self.mean = nn.Linear(width, 1)
         self.log_std = nn.Linear(width, 1)

@@ -60,8 +60,8 @@ def test_learn2learn_and_torch_func_give_the_same_parameters(tiny_surrogate, inp
     found = inner_loop(tiny_surrogate, initial, log_step_sizes, support, targets, weights, RANKING_WEIGHT)
 
     assert_same_parameters(dict(reference.module.named_parameters()), found)
-    moved = max(float((found[name] - initial[name]).abs().max()) for name in initial)
-    assert moved > 100 * TOLERANCE  # or else the comparison would say nothing
+    moved = max(float((found[name] - initial[name]).detach().abs().max()) for name in initial)
+    assert moved > 10 * TOLERANCE  # or else the comparison would say nothing
 
 
 @pytest.mark.parametrize("num_steps", [1, 4])

@@ -7,6 +7,7 @@ from torch.func import functional_call, grad, vmap
 from predictor.meta.inner_loop import adaptation_loss
 from predictor.surrogate.encoder import relations
 from predictor.surrogate.head import GaussianHead
+from predictor.surrogate.normalisation import LayerNormalisation
 
 
 def test_nodes_look_along_edges_both_ways_and_at_those_they_share_a_neighbour_with() -> None:
@@ -77,3 +78,28 @@ def test_the_spread_stays_within_its_bounds_however_large_the_embedding(size) ->
     _, log_std = head(size * torch.randn(50, 8, generator=generator))
 
     assert bool(((log_std >= -4.0) & (log_std <= 2.0)).all())
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 5, 6)])
+def test_normalisation_equals_pytorchs_and_keeps_its_second_order_gradient_under_vmap(shape) -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(3, *shape, dtype=torch.float64, generator=generator)
+    layers = torch.nn.Sequential(torch.nn.Linear(6, 6), LayerNormalisation(6)).double()
+    pytorchs = torch.nn.Sequential(layers[0], torch.nn.LayerNorm(6).double())
+    parameters = {name: value.detach().requires_grad_() for name, value in layers.named_parameters()}
+
+    def loss(own, x):
+        return functional_call(layers, own, (x,)).pow(3).mean()
+
+    def after_a_step(own, x):
+        gradients = grad(loss)(own, x)
+        return loss({name: value - 0.05 * gradients[name] for name, value in own.items()}, x)
+
+    at_once = vmap(after_a_step, (None, 0))(parameters, inputs).sum()
+    in_turn = sum(after_a_step(parameters, x) for x in inputs)
+
+    torch.testing.assert_close(layers(inputs), pytorchs(inputs))
+    for one, other in zip(
+        *(torch.autograd.grad(value, list(parameters.values())) for value in (at_once, in_turn)), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)

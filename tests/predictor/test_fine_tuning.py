@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
+from predictor.fine_tuning import Cancelled, FineTuneConfig, LoggedCase, fine_tune, verdict
+from predictor.meta_predictor import MetaPredictor
+from predictor.scoring import PairedComparison
+from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
+
+QUICK = FineTuneConfig(num_steps=2, tasks_per_batch=2, replay=False, device="cpu")
+
+
+def comparison(difference: float, error: float, pairs: int = 10) -> PairedComparison:
+    return PairedComparison(pairs, 1.0, 1.0 + difference, difference, error)
+
+
+def test_better_on_one_and_worse_on_none_is_promoted() -> None:
+    is_better, reason = verdict({"likelihood": comparison(0.5, 0.1), "tau": comparison(0.0, 0.1)})
+
+    assert is_better
+    assert "better on likelihood, worse on none" in reason
+    assert "likelihood 1.000 -> 1.500 (±0.100, 10 pairs)" in reason
+
+
+def test_worse_on_one_is_not_promoted_however_good_the_rest() -> None:
+    is_better, reason = verdict({"likelihood": comparison(5.0, 0.1), "tau": comparison(-0.3, 0.1)})
+
+    assert not is_better
+    assert "worse on tau" in reason
+
+
+def test_a_gain_within_one_standard_error_is_none() -> None:
+    is_better, reason = verdict({"likelihood": comparison(0.09, 0.1), "tau": comparison(-0.09, 0.1)})
+
+    assert not is_better
+    assert "no gain beyond one standard error" in reason
+
+
+@pytest.mark.parametrize("comparisons", [{}, {"tau": PairedComparison.of([], [])}, {"tau": comparison(9.0, 0.0, 1)}])
+def test_without_pairs_nothing_is_promoted(comparisons) -> None:
+    is_better, reason = verdict(comparisons)
+
+    assert not is_better
+    assert "got none" in reason
+
+
+def test_a_comparison_that_is_no_number_counts_as_worse() -> None:
+    is_better, reason = verdict({"likelihood": comparison(math.nan, math.nan), "tau": comparison(0.5, 0.1)})
+
+    assert not is_better
+    assert "worse on likelihood" in reason
+
+
+@pytest.fixture(scope="module")
+def measured(space, cells, support_of, convolutions) -> list[MeasuredTask]:
+    task = Task("nasbench201", "mine", Metric("accuracy", "%", "maximize"))
+    return [MeasuredTask(task, space, support_of(cells[:80], convolutions))]
+
+
+@pytest.fixture(scope="module")
+def logged(cells, support_of, convolutions) -> list[LoggedCase]:
+    support = support_of(cells[100:106], convolutions)
+    return [LoggedCase(0, support, cell, convolutions(cell)) for cell in cells[106:112]]
+
+
+def test_a_candidate_comes_back_judged_and_the_champion_stays_as_it_was(tiny_meta, measured, logged) -> None:
+    before, progress = tiny_meta.to_bytes(), list[float]()
+
+    result = fine_tune(tiny_meta, measured, logged, QUICK, lambda percent, _stage: progress.append(percent))
+
+    assert MetaPredictor(
+        tiny_meta.surrogate, tiny_meta.log_step_sizes, tiny_meta.default_reference, tiny_meta.manifest
+    ).to_bytes() == before
+    candidate = MetaPredictor.from_bytes(result.weights, result.manifest)
+    assert candidate.version != tiny_meta.version
+    assert candidate.manifest["parent"] == tiny_meta.version
+    assert candidate.manifest["priors"] == tiny_meta.manifest["priors"]
+    assert candidate.manifest["fine_tuned_on"] == ["nasbench201/mine/accuracy"]
+    assert result.comparison["logged_log_likelihood"]["num_pairs"] == 6
+    assert result.comparison["episodes_kendall_tau"]["num_pairs"] == 6
+    assert progress == sorted(progress)
+    assert progress[0] == 0.0
+    assert progress[-1] == 100.0
+    assert any(0 < percent <= 70 for percent in progress)
+
+
+def test_the_same_seed_makes_the_same_candidate(tiny_meta, measured) -> None:
+    first, second = (fine_tune(tiny_meta, measured, [], QUICK) for _ in range(2))
+
+    assert first.weights == second.weights
+    assert first.reason == second.reason
+
+
+def test_what_it_is_judged_by_takes_no_part_in_training(tiny_meta, measured, cells) -> None:
+    """Values of held-out architectures do not change the candidate; those of the others do."""
+    held_out = [int(cell.hash[:8], 16) / 2**32 < 0.3 for cell in cells[:80]]
+
+    def candidate(of: bool) -> bytes:
+        values = tuple(
+            value + 7.0 * place * (side == of)
+            for place, (value, side) in enumerate(zip(measured[0].measured.values, held_out, strict=True))
+        )
+        changed = SupportSet(measured[0].measured.architectures, values, measured[0].measured.counts)
+        return fine_tune(tiny_meta, [MeasuredTask(measured[0].task, measured[0].space, changed)], [], QUICK).weights
+
+    assert 10 < sum(held_out) < 40
+    plain = fine_tune(tiny_meta, measured, [], QUICK).weights
+    assert candidate(of=True) == plain
+    assert candidate(of=False) != plain
+
+
+def test_without_anything_to_learn_from_the_champion_is_its_own_candidate(tiny_meta, measured) -> None:
+    few = [MeasuredTask(measured[0].task, measured[0].space, measured[0].measured.select(range(5)))]
+
+    result = fine_tune(tiny_meta, few, [], QUICK)
+
+    assert result.weights == tiny_meta.to_bytes()
+    assert not result.is_better
+    assert "got none" in result.reason
+
+
+@pytest.mark.parametrize("patience", [0, 1, 3, 8])
+def test_it_stops_when_it_is_told_to(tiny_meta, measured, logged, patience) -> None:
+    asked: list[int] = []
+
+    def should_stop() -> bool:
+        asked.append(1)
+        return len(asked) > patience
+
+    with pytest.raises(Cancelled):
+        fine_tune(tiny_meta, measured, logged, QUICK, should_stop=should_stop)
+
+
+def test_with_replay_the_shipped_tasks_take_part_but_for_those_kept_out(tiny_meta, measured) -> None:
+    if not (SHIPPED_FOLDER / "measured_cells.parquet").is_file():
+        pytest.skip("needs the benchmark that ships with the package (scripts/measure_cells.py makes it)")
+    config = FineTuneConfig(num_steps=1, tasks_per_batch=2, replay=True, device="cpu")
+
+    result = fine_tune(tiny_meta, measured, [], config)
+
+    assert "nasbench201/mine/accuracy" in result.manifest["fine_tuned_on"]
+    assert any("photo_regions" in name for name in result.manifest["fine_tuned_on"])
+    assert "nasbench201/digits/accuracy" not in result.manifest["fine_tuned_on"]
+    assert np.isfinite(result.comparison["episodes_kendall_tau"]["difference"])
