@@ -17,7 +17,7 @@ import uvicorn
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from app import migration, observation_files, queue, worker
+from app import banner, migration, observation_files, queue, worker
 from app.client import DEFAULT_URL, Client, ClientError
 from app.database import Database
 from app.errors import AppError
@@ -27,6 +27,7 @@ from app.observations import intake
 from app.observations import service as observations
 from app.observations.schemas import ObservationBatch
 from app.settings import Settings
+from app.tasks import service as tasks
 from app.validation import error_items, invalid_content
 from app.worker import ChildProcess
 
@@ -48,14 +49,24 @@ def serve(
     with _reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        service = create_app(settings, migrate=True)
+        service = create_app(settings, migrate=True, say=_say)
         config = uvicorn.Config(service, settings.host, settings.port, log_level="warning", access_log=False)
-        beside = ChildProcess(["worker"], settings) if settings.embedded_worker else None
+        beside: list[ChildProcess] = []
+
+        def announce(url: str) -> None:
+            _say(banner.banner(url, has_example=tasks.exists(service.state.database, banner.EXAMPLE_TASK)))
+            if settings.embedded_worker:  # not before: two processes that load PyTorch at once keep each other waiting
+                beside.append(ChildProcess(["worker"], settings))
+
         try:
-            uvicorn.Server(config).run()
+            banner.AnnouncingServer(config, announce).run()
         finally:
-            if beside is not None:
-                beside.stop()
+            for process in beside:
+                process.stop()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # at once, also where the output is no terminal
 
 
 @app.command("worker")
@@ -66,6 +77,7 @@ def work(
 ) -> None:
     """Runs queued work: adaptations and fine-tunes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     with _reported_errors():
         wanted = kinds or list(queue.KINDS)
         unknown = sorted(set(wanted) - set(queue.KINDS))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
@@ -25,8 +26,11 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings | None = None, *, migrate: bool = False) -> FastAPI:
-    """The service on its settings; `migrate` brings the database to the newest version when it starts."""
+def create_app(
+    settings: Settings | None = None, *, migrate: bool = False, say: Callable[[str], None] = lambda text: None
+) -> FastAPI:
+    """The service on its settings; `migrate` brings the database to the newest version when it starts, and `say` is told
+    what takes its time then."""
     settings = settings or Settings()
     app = FastAPI(
         title="Archcast",
@@ -37,6 +41,7 @@ def create_app(settings: Settings | None = None, *, migrate: bool = False) -> Fa
     )
     app.state.settings = settings
     app.state.migrate = migrate
+    app.state.say = say
     app.state.database = Database(settings.database_url)
     app.state.inference = Inference(settings, app.state.database)
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
@@ -68,10 +73,20 @@ def _start(app: FastAPI) -> None:
             search_spaces.add_built_in(session)
         model_versions.register_shipped(database)
         if app.state.migrate and settings.load_shipped:
-            shipped.load(database)
+            _load_shipped(database, app.state.say)
         app.state.inference.refresh()
     app.state.inference.start()
     app.state.predictions.start()
+
+
+def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
+    missing = shipped.missing(database)
+    if not missing:
+        return
+    say(f"New database: loading {len(missing)} tasks of really trained architectures that come with Archcast …")
+    began = time.perf_counter()
+    count = shipped.load(database, missing)
+    say(f"{count:,} observations loaded in {time.perf_counter() - began:.1f} s.")
 
 
 def _stop(app: FastAPI) -> None:

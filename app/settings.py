@@ -50,7 +50,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Search spaces up to this size are scored as a whole, larger ones are searched.",
     )
-    torch_threads: int = Field(default=0, ge=0, description="Threads of PyTorch; 0: its own choice.")
+    torch_threads: int = Field(
+        default=0,
+        ge=0,
+        description="Threads of PyTorch in each process; 0: one while serving, its own choice in fine-tunes.",
+    )
 
     @model_validator(mode="after")
     def _with_database_url(self) -> Self:

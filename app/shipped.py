@@ -3,6 +3,8 @@ show. A task that exists already is left as it is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.database import Database
 from app.inference import ShippedContents, shipped_contents
 from app.observations import intake
@@ -13,16 +15,17 @@ from app.tasks import service as tasks
 from app.tasks.schemas import TaskIn
 
 
-def load(database: Database) -> int:
-    """Adds the tasks that are missing with all their observations, each in one transaction; answers how many."""
-    loaded = 0
-    for contents in shipped_contents():
-        with database.read() as session:
-            is_there = task_repository.by_name(session, contents.task["name"]) is not None
-        if not is_there:
-            _load_task(database, contents)
-            loaded += 1
-    return loaded
+def missing(database: Database) -> list[ShippedContents]:
+    """The tasks that come with the program and are not in the database."""
+    with database.read() as session:
+        return [one for one in shipped_contents() if task_repository.by_name(session, one.task["name"]) is None]
+
+
+def load(database: Database, contents: Sequence[ShippedContents]) -> int:
+    """Adds tasks with all their observations, each in one transaction; answers how many observations."""
+    for one in contents:
+        _load_task(database, one)
+    return sum(len(one.observations) for one in contents)
 
 
 def _load_task(database: Database, contents: ShippedContents) -> None:

@@ -279,12 +279,27 @@ def _paths(adjacency: Tensor, weights: Tensor, mask: Tensor) -> _Paths:
     return _Paths(longest, shortest, ways)
 
 
+def _paths_together(*problems: tuple[Tensor, Tensor, Tensor]) -> list[_Paths]:
+    """`_paths` of several (adjacency, weights, mask) in one go: for few graphs the number of calls is what costs."""
+    adjacency, weights, mask = (torch.cat(tensors) for tensors in zip(*problems, strict=True))
+    found, batch = _paths(adjacency, weights, mask), len(problems[0][0])
+    return [
+        _Paths(
+            found.longest[start : start + batch],
+            found.shortest[start : start + batch],
+            found.ways[start : start + batch],
+        )
+        for start in range(0, len(problems) * batch, batch)
+    ]
+
+
 def _assembled(static: Tensor, adjacency: Tensor, mask: Tensor, attributes: Tensor) -> GraphBatch:
-    ones, work, cost = mask.clone(), static[..., _WORK] * mask, static[..., _COST] * mask
-    forward = _paths(adjacency, ones, mask)
+    work, cost = static[..., _WORK] * mask, static[..., _COST] * mask
     reverse = adjacency.flip(1, 2).transpose(1, 2)
-    backward_ways = _paths(reverse, ones.flip(1), mask.flip(1))
-    height, onward = backward_ways.longest.flip(1), backward_ways.ways.flip(1)
+    forward, backward, work_paths, cost_paths = _paths_together(
+        (adjacency, mask, mask), (reverse, mask.flip(1), mask.flip(1)), (adjacency, work, mask), (adjacency, cost, mask)
+    )
+    height, onward = backward.longest.flip(1), backward.ways.flip(1)
     deepest = (forward.longest * mask).amax(1, keepdim=True).clamp(min=1.0)
     sinks = mask * (adjacency.sum(2) == 0)
     total_ways = (forward.ways * sinks).sum(1).clamp(min=1.0)
@@ -301,7 +316,6 @@ def _assembled(static: Tensor, adjacency: Tensor, mask: Tensor, attributes: Tens
         dim=-1,
     )  # (B, N, positional)
     nodes = torch.cat([static, positional * mask[..., None]], dim=-1)
-    work_paths, cost_paths = _paths(adjacency, work, mask), _paths(adjacency, cost, mask)
     at_end = [
         (work_paths.longest * sinks).amax(1),
         _least(work_paths.shortest, sinks),

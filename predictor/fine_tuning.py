@@ -223,7 +223,11 @@ def verdict(comparisons: Mapping[str, PairedComparison]) -> tuple[bool, str]:
     if not with_pairs:
         return False, "not promoted: expected held-out episodes or logged forecasts to compare on, got none"
     worse = [name for name, one in with_pairs.items() if not one.difference >= -one.standard_error]  # NaN is worse
-    better = [name for name, one in with_pairs.items() if one.difference > one.standard_error]
+    better = [
+        name
+        for name, one in with_pairs.items()
+        if one.num_pairs >= _MIN_PAIRS and one.difference > _SIGNIFICANT * one.standard_error
+    ]
     numbers = "; ".join(
         f"{name} {one.champion:.3f} -> {one.candidate:.3f} (±{one.standard_error:.3f}, {one.num_pairs} pairs)"
         for name, one in with_pairs.items()

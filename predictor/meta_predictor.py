@@ -143,6 +143,12 @@ class MetaPredictor:
         shape: Surrogate = self._of_thread.surrogate
         return shape
 
+    def with_parameters(self, parameters: Mapping[str, Tensor]) -> Surrogate:
+        """The surrogate at these parameters, which are shared, not copied; any number of threads may call it."""
+        surrogate = copy.deepcopy(self.stateless)
+        surrogate.load_state_dict(parameters, assign=True)
+        return surrogate.eval().requires_grad_(False)
+
     @property
     def log_step_sizes(self) -> Tensor:
         """(K, P)."""
@@ -311,6 +317,7 @@ class AdaptedPredictor:
     ) -> None:
         self._meta, self._around, self._process, self._own_factor = meta, surroundings, process, own
         self._parameters = parameters
+        self._surrogate = meta.with_parameters(parameters)
         self.task = surroundings.task
         self.model_version = meta.version
         self.num_observations = num_observations if num_observations is not None else len(support or ())
@@ -319,8 +326,7 @@ class AdaptedPredictor:
     def _forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
         inputs = SurrogateInputs.of(batch, self._around.reference, self._around.context)
         device = self._meta.log_step_sizes.device
-        tensors = tuple(tensor.to(device) for tensor in inputs.tensors())
-        mean, log_std, embedding = functional_call(self._meta.stateless, self._parameters, tensors)
+        mean, log_std, embedding = self._surrogate(*(tensor.to(device) for tensor in inputs.tensors()))
         return _believable(mean.cpu()), log_std.cpu(), embedding.cpu()
 
     def gp_inputs(self, architectures: Sequence[Architecture]) -> GPInputs:

@@ -22,7 +22,7 @@ from predictor.surrogate.standardisation import scale_priors
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
 from predictor.tasks import MeasuredTask
 
-CALIBRATION_NUMBERS = (0, 1, 2, 3, 5, 10, 20, 50, 100)
+CALIBRATION_NUMBERS = (0, 2, 5, 10, 20, 50, 100)
 
 
 def default_reference(pools: Sequence[TaskPool]) -> SpaceReference:
@@ -63,7 +63,7 @@ def calibrated(
     meta: MetaPredictor,
     kept_out: Sequence[MeasuredTask],
     numbers: Sequence[int] = CALIBRATION_NUMBERS,
-    num_repeats: int = 3,
+    num_repeats: int = 2,
     on_progress: Callable[[float], None] = lambda _fraction: None,
 ) -> MetaPredictor:
     """The same parameters with interval widths learned from tasks that took no part in training."""

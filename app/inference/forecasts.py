@@ -5,17 +5,15 @@ Notation: S architectures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from app.errors import AppError
 from app.inference.caches import BoundedCache
 from app.inference.errors import translated
-from app.inference.notations import ParsedArchitecture, parse_or_error
+from app.inference.notations import ParsedArchitecture, remembered
 from predictor import AdaptedPredictor, Architecture, SearchSpace, Task
 
-_MAX_PARSED = 20_000
 _MAX_FORECASTS = 200_000
 _CHUNK = 1_024
 
@@ -63,27 +61,18 @@ class ServedTask:
 
 
 class Forecaster:
-    """Parses and forecasts, with bounded caches. May be called from any thread."""
+    """Forecasts, and remembers them within bounds. May be called from any thread."""
 
     def __init__(self) -> None:
-        self._parsed: BoundedCache[tuple[str, str], ParsedArchitecture] = BoundedCache(_MAX_PARSED)
         self._forecasts: BoundedCache[tuple[int, str], Forecast] = BoundedCache(_MAX_FORECASTS)
 
     def known(self, served: ServedTask, notation: object) -> tuple[ParsedArchitecture, Forecast] | None:
         """What is remembered, without any computation."""
-        if type(notation) is not str:
-            return None
-        parsed = self._parsed.get((served.space.name, notation))
+        parsed = remembered(served.space, notation)
         if parsed is None:
             return None
         forecast = self._forecasts.get((served.serial, parsed.id))
         return None if forecast is None else (parsed, forecast)
-
-    def parse(
-        self, space: SearchSpace, notations: Sequence[object], stored: Mapping[str, Architecture] | None = None
-    ) -> list[ParsedArchitecture | AppError]:
-        """Every architecture, or in its place the error that it has instead."""
-        return [self._parse(space, notation, stored) for notation in notations]
 
     def forecast(self, served: ServedTask, parsed: Sequence[ParsedArchitecture]) -> list[Forecast]:  # (S,)
         """Forecasts in the order of the architectures; what is remembered is not computed again."""
@@ -100,19 +89,6 @@ class Forecaster:
         self._forecasts.put_many(((serial, one), value) for one, value in zip(missing, computed, strict=True))
         found.update(zip(missing, computed, strict=True))
         return [found[one.id] for one in parsed]
-
-    def _parse(
-        self, space: SearchSpace, notation: object, stored: Mapping[str, Architecture] | None
-    ) -> ParsedArchitecture | AppError:
-        if type(notation) is not str:
-            return parse_or_error(space, notation, stored)
-        key = (space.name, notation)
-        parsed: ParsedArchitecture | AppError | None = self._parsed.get(key)
-        if parsed is None:
-            parsed = parse_or_error(space, notation, stored)
-            if isinstance(parsed, ParsedArchitecture):
-                self._parsed.put(key, parsed)
-        return parsed
 
 
 def _computed(served: ServedTask, architectures: Sequence[Architecture]) -> list[Forecast]:  # (S,)

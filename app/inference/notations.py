@@ -17,6 +17,7 @@ import numpy as np
 
 import predictor
 from app.errors import AppError, InvalidContentError
+from app.inference.caches import BoundedCache
 from app.inference.errors import translated
 from predictor import Architecture, Notation
 from predictor import SearchSpace as SearchSpace  # the rest of the service names the type from here
@@ -24,6 +25,7 @@ from predictor import SearchSpace as SearchSpace  # the rest of the service name
 SpaceKind = Literal["built_in", "graph", "declared"]
 
 _MAX_SPACES = 1_024
+_MAX_PARSED = 50_000
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -55,6 +57,10 @@ class ParsedArchitecture:
     def hash_algorithm(self) -> str:
         """What made the id."""
         return predictor.HASH_ALGORITHM
+
+
+_PARSED: BoundedCache[tuple[SearchSpace, str], ParsedArchitecture] = BoundedCache(_MAX_PARSED)
+"""Texts are read once in a process, whoever posts them; a space is the same object as long as its definition is."""
 
 
 def built_in_search_spaces() -> list[SearchSpaceSummary]:
@@ -109,8 +115,24 @@ def parse_architecture(
     Raises:
         InvalidContentError: if it is in none of the accepted forms or not of this space.
     """
+    known = remembered(space, notation)
+    if known is not None:
+        return known
     with translated():
-        return identified(space, _read(space, notation, stored or {}))
+        parsed = identified(space, _read(space, notation, stored or {}))
+    if type(notation) is str:
+        _PARSED.put((space, notation), parsed)
+    return parsed
+
+
+def remembered(space: SearchSpace, notation: object) -> ParsedArchitecture | None:
+    """The architecture that a text named when it was read before, without reading it again."""
+    return _PARSED.get((space, notation)) if type(notation) is str else None
+
+
+def remember(space: SearchSpace, architectures: Iterable[ParsedArchitecture]) -> None:
+    """Keeps architectures of the space, so that nobody waits for reading the texts they write."""
+    _PARSED.put_many(((space, one.genotype), one) for one in architectures)
 
 
 def parse_many(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import predictor
 from app.inference.errors import translated
 from app.inference.forecasts import Forecast, Forecaster, ServedTask
-from app.inference.notations import ParsedArchitecture, identified
+from app.inference.notations import ParsedArchitecture, identified, remember
 from predictor import Predictions, SearchSpace
 
 ACQUISITIONS = ("ucb", "ei", "thompson", "mean")
@@ -35,9 +35,10 @@ Order = Callable[[Sequence[ParsedArchitecture], "ForecastColumns"], Sequence[int
 
 @dataclass(frozen=True)
 class Pool:
-    """Every network of a search space once."""
+    """Every network of a search space once, and everything that the space can write."""
 
     architectures: tuple[ParsedArchitecture, ...]  # (S,)
+    written: tuple[ParsedArchitecture, ...]  # one for each genotype, so networks with several are there several times
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -111,17 +112,18 @@ class Pools:
         return self._pools[space.name]
 
     def _forecast(self, served: ServedTask, pool: Pool) -> ForecastColumns:
-        return ForecastColumns.of(self._forecaster.forecast(served, pool.architectures))  # and requests find them there
+        remember(served.space, pool.written)  # and requests find both there
+        return ForecastColumns.of(self._forecaster.forecast(served, pool.architectures))
 
 
 def enumerated(space: SearchSpace) -> Pool:
     """Every network of the space once, under the first of its genotypes."""
     found: dict[str, ParsedArchitecture] = {}
     with translated():
-        for architecture in space.enumerate():
-            if architecture.hash not in found:
-                found[architecture.hash] = identified(space, architecture)
-    return Pool(tuple(found.values()))
+        written = tuple(identified(space, architecture) for architecture in space.enumerate())
+    for one in written:
+        found.setdefault(one.id, one)
+    return Pool(tuple(found.values()), written)
 
 
 def searched(

@@ -41,8 +41,8 @@ class Inference:
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        if settings.torch_threads:
-            torch.set_num_threads(settings.torch_threads)
+        # Tensors are small here: two threads on one wait for each other, two requests side by side do not.
+        torch.set_num_threads(settings.torch_threads or 1)
         self.forecaster = Forecaster()
         self.versions = Versions(database)
         self._database = database

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from app.inference import (
     Inference,
     ParsedArchitecture,
     ServedTask,
+    parse_many,
     referenced_ids,
     stored_architectures,
 )
@@ -31,6 +33,7 @@ Outcome = tuple[ParsedArchitecture, Forecast] | AppError
 
 _MAX_BATCHED = 16
 _NUM_THREADS = 4
+_PIECE = 512  # architectures
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class PredictionService:
         self._log = PredictionLog(settings, database)
         self._batcher: MicroBatcher[_Work, list[Outcome]] = MicroBatcher(self._computed_together)
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="forecast")
+        self._pieces = ThreadPoolExecutor(min(_NUM_THREADS, os.cpu_count() or 1), thread_name_prefix="forecast-piece")
 
     def start(self) -> None:
         """Begins to write the prediction log."""
@@ -58,6 +62,7 @@ class PredictionService:
         """Ends the threads and writes what is left of the log."""
         self._batcher.close()
         self._threads.shutdown()
+        self._pieces.shutdown()
         self._log.stop()
 
     async def answer(self, task_name: str, document: object) -> bytes:
@@ -102,16 +107,23 @@ class PredictionService:
         return self._reply(work.served, self._computed(work.served, work.notations))
 
     def _computed(self, served: ServedTask, notations: Sequence[object]) -> list[Outcome]:
-        forecaster = self._inference.forecaster
+        """In pieces side by side: while PyTorch computes for one, Python can read the next."""
         ids = referenced_ids(notations)
         stored = {}
         if ids:
             with self._database.read() as session:
                 stored = stored_architectures(session, served.space, ids)
-        parsed = forecaster.parse(served.space, notations, stored)
-        good = [one for one in parsed if isinstance(one, ParsedArchitecture)]
-        forecasts = iter(forecaster.forecast(served, good))
-        return [(one, next(forecasts)) if isinstance(one, ParsedArchitecture) else one for one in parsed]
+
+        def computed(start: int) -> list[Outcome]:
+            parsed = parse_many(served.space, notations[start : start + _PIECE], stored)
+            good = [one for one in parsed if isinstance(one, ParsedArchitecture)]
+            forecasts = iter(self._inference.forecaster.forecast(served, good))
+            return [(one, next(forecasts)) if isinstance(one, ParsedArchitecture) else one for one in parsed]
+
+        if len(notations) <= _PIECE:
+            return computed(0)
+        pieces = self._pieces.map(computed, range(0, len(notations), _PIECE))
+        return [outcome for piece in pieces for outcome in piece]
 
     def _computed_together(self, batch: Sequence[_Work]) -> list[list[Outcome]]:
         """One forward pass for all works of the same adaptation."""

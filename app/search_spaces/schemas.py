@@ -28,6 +28,7 @@ SPACE_EXAMPLE = {
     "kind": "built_in",
     "description": "15,625 cells.",
     "size": 15625,
+    "log10_size": 4.19,
     "example": CELL,
     "definition": None,
     "created_at": "2026-11-22T09:30:00Z",
@@ -68,7 +69,10 @@ class SearchSpaceOut(Reply):
     name: str
     kind: Literal["built_in", "graph", "declared"]
     description: str
-    size: int | None = Field(description="How many genotypes there are; null: no end of them.")
+    size: int | None = Field(
+        description="How many genotypes there are; null: no end of them, or more than a JSON number holds exactly."
+    )
+    log10_size: float | None = Field(description="Decimal logarithm of that number; null: no end of them.")
     example: str = Field(description="An architecture in this search space's notation.")
     definition: dict[str, Any] | None = Field(description="What was declared; null for those that are built in.")
     created_at: datetime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
 from typing import cast
@@ -24,6 +25,7 @@ from app.search_spaces.schemas import (
 from app.tables import SearchSpaceRecord
 
 _MAX_SEED = 2**31
+_MAX_EXACT = 2**53  # whole numbers up to here survive a JSON reader that uses doubles
 
 
 def add_built_in(session: Session) -> None:
@@ -54,7 +56,8 @@ def shown(record: SearchSpaceRecord) -> SearchSpaceOut:
         name=record.name,
         kind=summary.kind,
         description=record.description,
-        size=summary.size,
+        size=summary.size if summary.size is None or summary.size <= _MAX_EXACT else None,
+        log10_size=None if summary.size is None else round(math.log10(summary.size), 2),
         example=summary.example,
         definition=record.definition,
         created_at=record.created_at,

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
 from app.pagination import Page, decoded, page_of
 from app.tables import TaskRecord
@@ -31,6 +32,12 @@ def find(session: Session, task: str, *, for_update: bool = False) -> TaskRecord
     if record is None:
         raise NotFoundError(f"expected the name or the id of a task, got {task[:200]!r}")
     return record
+
+
+def exists(database: Database, name: str) -> bool:
+    """Whether there is a task of that name."""
+    with database.read() as session:
+        return repository.by_name(session, name) is not None
 
 
 def is_id(task: str) -> bool:

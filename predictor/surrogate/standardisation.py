@@ -86,10 +86,12 @@ class Standardisation:
 
 def _robust_spread(raw: Array) -> float:
     """Geometric mean of standard deviation and scaled interquartile range; the former alone where the latter is 0."""
-    std = float(raw.std())
-    low, high = np.quantile(raw, [0.25, 0.75])
+    largest = float(np.abs(raw).max())
+    unit = largest if largest > 1e100 else 1.0  # squares must not overflow
+    std = float((raw / unit).std())
+    low, high = np.quantile(raw / unit, [0.25, 0.75])
     quartiles = float(high - low) / 1.349
-    return float(np.sqrt(std * quartiles)) if quartiles > 0.01 * std else std
+    return unit * (float(np.sqrt(std * quartiles)) if quartiles > 0.01 * std else std)
 
 
 def scale_priors(values_by_task: list[tuple[Task, Array]]) -> Mapping[str, ScalePrior]:

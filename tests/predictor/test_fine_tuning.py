@@ -33,11 +33,16 @@ def test_worse_on_one_is_not_promoted_however_good_the_rest() -> None:
     assert "worse on tau" in reason
 
 
-def test_a_gain_within_one_standard_error_is_none() -> None:
-    is_better, reason = verdict({"likelihood": comparison(0.09, 0.1), "tau": comparison(-0.09, 0.1)})
+@pytest.mark.parametrize(("gain", "pairs"), [(0.05, 10), (0.16, 10), (5.0, 9)])
+def test_a_gain_that_chance_explains_is_none(gain, pairs) -> None:
+    is_better, reason = verdict({"likelihood": comparison(gain, 0.1, pairs), "tau": comparison(-0.09, 0.1)})
 
     assert not is_better
-    assert "no gain beyond one standard error" in reason
+    assert "no gain beyond chance" in reason
+
+
+def test_a_gain_just_beyond_chance_counts() -> None:
+    assert verdict({"likelihood": comparison(0.17, 0.1, 10), "tau": comparison(-0.09, 0.1)})[0]
 
 
 @pytest.mark.parametrize("comparisons", [{}, {"tau": PairedComparison.of([], [])}, {"tau": comparison(9.0, 0.0, 1)}])
@@ -72,9 +77,12 @@ def test_a_candidate_comes_back_judged_and_the_champion_stays_as_it_was(tiny_met
 
     result = fine_tune(tiny_meta, measured, logged, QUICK, lambda percent, _stage: progress.append(percent))
 
-    assert MetaPredictor(
-        tiny_meta.surrogate, tiny_meta.log_step_sizes, tiny_meta.default_reference, tiny_meta.manifest
-    ).to_bytes() == before
+    assert (
+        MetaPredictor(
+            tiny_meta.surrogate, tiny_meta.log_step_sizes, tiny_meta.default_reference, tiny_meta.manifest
+        ).to_bytes()
+        == before
+    )
     candidate = MetaPredictor.from_bytes(result.weights, result.manifest)
     assert candidate.version != tiny_meta.version
     assert candidate.manifest["parent"] == tiny_meta.version
@@ -88,15 +96,8 @@ def test_a_candidate_comes_back_judged_and_the_champion_stays_as_it_was(tiny_met
     assert any(0 < percent <= 70 for percent in progress)
 
 
-def test_the_same_seed_makes_the_same_candidate(tiny_meta, measured) -> None:
-    first, second = (fine_tune(tiny_meta, measured, [], QUICK) for _ in range(2))
-
-    assert first.weights == second.weights
-    assert first.reason == second.reason
-
-
 def test_what_it_is_judged_by_takes_no_part_in_training(tiny_meta, measured, cells) -> None:
-    """Values of held-out architectures do not change the candidate; those of the others do."""
+    """Other values of held-out architectures make the same candidate bit for bit; other values of the rest do not."""
     held_out = [int(cell.hash[:8], 16) / 2**32 < 0.3 for cell in cells[:80]]
 
     def candidate(of: bool) -> bytes:

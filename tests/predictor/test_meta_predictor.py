@@ -189,7 +189,8 @@ def test_architectures_that_stand_twice_in_a_question_get_the_same_answer(
 ) -> None:
     predictions = tiny_meta.adapt(accuracy_task, space, support_of(cells[:10], convolutions)).predict([cells[50]] * 3)
 
-    assert len(set(predictions.mean.tolist())) == 1
+    np.testing.assert_allclose(predictions.mean, predictions.mean[0], rtol=1e-5)  # float32 sums
+    np.testing.assert_allclose(predictions.std, predictions.std[0], rtol=1e-5)
 
 
 def test_nothing_asked_is_answered_by_nothing(tiny_meta, accuracy_task, space) -> None:
@@ -200,7 +201,9 @@ def test_nothing_asked_is_answered_by_nothing(tiny_meta, accuracy_task, space) -
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 12])
-def test_observations_that_are_all_the_same_are_believed(tiny_meta, accuracy_task, space, cells, support_of, count) -> None:
+def test_observations_that_are_all_the_same_are_believed(
+    tiny_meta, accuracy_task, space, cells, support_of, count
+) -> None:
     predictions = tiny_meta.adapt(accuracy_task, space, support_of(cells[:count], lambda _: 50.0)).predict(cells)
 
     assert_sound(predictions, len(cells))
@@ -260,7 +263,7 @@ def test_a_support_set_larger_than_the_surrogate_looks_at_is_adapted_to(
     predictions = adapted.predict(many[:50])
     assert_sound(predictions, 50)
     assert adapted.num_observations == len(many) > 1000
-    assert float(spearmanr(predictions.mean, list(map(convolutions, many[:50]))).statistic) > 0.95
+    np.testing.assert_allclose(predictions.mean, support.values[:50], atol=1.0)
 
 
 def test_the_process_holds_no_more_observations_than_it_can(
@@ -355,7 +358,7 @@ def test_the_open_space_of_graphs_works_with_few_and_with_many_observations(tiny
 
 def test_one_large_graph_among_small_ones_is_answered(tiny_meta, random_graph) -> None:
     graphs, task = search_space("graph"), Task("graph", "mine", Metric("accuracy", "%", "maximize"))
-    long = Architecture.build([Operation.of("conv", kernel_size=3)] * 600, [(i, i + 1) for i in range(599)])
+    long = Architecture.build([Operation.of("conv", kernel_size=3)] * 250, [(i, i + 1) for i in range(249)])
     small = [random_graph(np.random.default_rng(seed), 5) for seed in range(20)]
 
     adapted = tiny_meta.adapt(task, graphs, SupportSet((*small[:5], long), (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (1,) * 6))

@@ -1,0 +1,63 @@
+"""What `archcast serve` prints: where the documentation is and three commands that work as pasted.
+
+Only once connections are accepted, so that whoever pastes them gets an answer.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+EXAMPLE_TASK = "nasbench201.digits.accuracy"
+"""A task of the shipped benchmark."""
+_CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|"
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+
+
+class AnnouncingServer(uvicorn.Server):
+    """A server that says when it accepts connections, and at which address."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts as before, then calls `on_listening` with the service's URL."""
+        await super().startup(sockets)
+        if self.started and not self.should_exit:
+            self._on_listening(url_of(self.config.host, self._bound_port()))
+
+    def _bound_port(self) -> int:
+        for server in self.servers:
+            for bound in server.sockets:
+                port: int = bound.getsockname()[1]  # another than asked for where that was 0
+                return port
+        return self.config.port
+
+
+def url_of(host: str, port: int) -> str:
+    """The address as a browser on this machine reads it."""
+    reachable = _ANYWHERE.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def banner(url: str, has_example: bool) -> str:
+    """Where the documentation is, and what to try first where the shipped tasks are there."""
+    lines = [f"Archcast is ready at {url}", f"API documentation: {url}/docs"]
+    if has_example:
+        task = f"{url}/v1/tasks/{EXAMPLE_TASK}"
+        lines += [
+            "",
+            "Forecast an architecture that nobody trained:",
+            f"  curl -s {task}/predictions -H 'Content-Type: application/json' "
+            f"""-d '{{"architectures": ["{_CELL}"]}}'""",
+            "Ask what to measure next, with inference under 4 ms:",
+            f"  curl -s -G {task}/candidates -d k=3 --data-urlencode 'constraint=latency_ms<=4'",
+            "See the best that were measured:",
+            f"  curl -s '{task}/best?k=3'",
+            "",
+            "Stop with Ctrl+C.",
+        ]
+    return "\n".join(lines)
