@@ -20,10 +20,10 @@ from app.tasks.endpoints import router as tasks
 
 PREFIX = "/v1"
 ROUTERS: tuple[APIRouter, ...] = (
+    predictions,  # first, since routes are tried in this order and forecasts are asked for most
     search_spaces,
     tasks,
     observations,
-    predictions,
     candidates,
     architectures,
     jobs,

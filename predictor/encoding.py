@@ -170,7 +170,7 @@ class GraphBatch:
 class ArchitectureEncoder:
     """Turns architectures into batches; keeps what it computed, by architecture hash. Safe to share between threads."""
 
-    def __init__(self, capacity: int = 200_000) -> None:
+    def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
         self._encoded: OrderedDict[tuple[object, ...], EncodedArchitecture] = OrderedDict()
         self._rows: dict[Operation, int] = {}
@@ -283,14 +283,8 @@ def _paths_together(*problems: tuple[Tensor, Tensor, Tensor]) -> list[_Paths]:
     """`_paths` of several (adjacency, weights, mask) in one go: for few graphs the number of calls is what costs."""
     adjacency, weights, mask = (torch.cat(tensors) for tensors in zip(*problems, strict=True))
     found, batch = _paths(adjacency, weights, mask), len(problems[0][0])
-    return [
-        _Paths(
-            found.longest[start : start + batch],
-            found.shortest[start : start + batch],
-            found.ways[start : start + batch],
-        )
-        for start in range(0, len(problems) * batch, batch)
-    ]
+    rows = [slice(number * batch, (number + 1) * batch) for number in range(len(problems))]
+    return [_Paths(found.longest[own], found.shortest[own], found.ways[own]) for own in rows]
 
 
 def _assembled(static: Tensor, adjacency: Tensor, mask: Tensor, attributes: Tensor) -> GraphBatch:

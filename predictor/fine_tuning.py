@@ -158,6 +158,7 @@ def _trained(
     manifest = {
         **champion.manifest,
         "parent": champion.version,
+        "metrics": {},  # the champion's own say nothing about the candidate; its comparison is kept with the decision
         "fine_tuned_on": sorted(pool.task.name for pool in pools),
         "fine_tune": asdict(config),
         "device": device,

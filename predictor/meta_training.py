@@ -69,20 +69,18 @@ def calibrated(
     """The same parameters with interval widths learned from tasks that took no part in training."""
     plain = with_manifest(meta, {"widths": WidthTable().to_json()})
     scores = score_episodes(plain, kept_out, numbers, num_repeats, on_progress=on_progress)
-    factors = []
-    for number in numbers:
-        by_task: dict[str, list[np.ndarray[Any, Any]]] = {}
-        for score in scores:
-            if score.num_observations == number:
-                by_task.setdefault(score.task, []).append(score.errors_in_std)
-        factors.append(_balanced_factor(by_task))
-    return with_manifest(meta, {"widths": WidthTable(tuple(numbers), tuple(factors)).to_json()})
+    errors: dict[int, dict[str, list[np.ndarray[Any, Any]]]] = {}
+    for score in scores:
+        errors.setdefault(score.num_observations, {}).setdefault(score.task, []).append(score.errors_in_std)
+    if not errors:
+        return plain
+    reached = tuple(sorted(errors))  # no task may have enough measurements for the largest numbers
+    factors = tuple(_balanced_factor(errors[number]) for number in reached)
+    return with_manifest(meta, {"widths": WidthTable(reached, factors).to_json()})
 
 
 def _balanced_factor(errors_by_task: Mapping[str, Sequence[np.ndarray[Any, Any]]]) -> float:
     """Factor for 90 % coverage over all tasks, each counting the same."""
-    if not errors_by_task:
-        return 1.0
     rng = np.random.default_rng(0)
     pooled = [rng.choice(np.concatenate(errors), 200) for errors in errors_by_task.values()]
     return float(np.clip(factor_for_coverage(np.concatenate(pooled).tolist()), 0.3, 10.0))

@@ -5,6 +5,7 @@ several processes can share the work (`--shard 0/2` and `--shard 1/2`). `--finis
 file that `predictor.benchmarks` reads.
 
     python scripts/measure_cells.py --journal var/measure_cells
+    python scripts/measure_cells.py --journal var/measure_cells --latencies      (once more, when the machine is quiet)
     python scripts/measure_cells.py --journal var/measure_cells --finish predictor/benchmarks/data/measured_cells.parquet
 """
 
@@ -23,11 +24,12 @@ import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
 
-from predictor.evaluate.cell_network import CellNetworkConfig
+from predictor.evaluate.cell_network import CellNetwork, CellNetworkConfig
 from predictor.evaluate.datasets import IMAGE_DATASETS
-from predictor.evaluate.training import TrainingConfig, train_and_measure
+from predictor.evaluate.training import TrainingConfig, latency_ms, train_and_measure
 from predictor.search_spaces.nasbench201 import NASBench201, edge_operations
 
+LATENCIES, LATENCY_REPEATS = "latencies.json", 21
 Training = tuple[str, str, int]  # data set, cell, seed
 
 
@@ -77,9 +79,30 @@ def measure(journal: Path, trainings: list[Training], shard: str) -> None:
             file.flush()
 
 
+def measure_latencies(journal: Path) -> None:
+    """Measures the latency of every cell again, one after the other: during the trainings other work disturbed it."""
+    datasets = {name: load() for name, load in IMAGE_DATASETS.items()}
+    config = TrainingConfig()
+    pairs = sorted({(str(row["dataset"]), str(row["cell"])) for row in journal_rows(journal)})
+    with (journal / LATENCIES).open("w") as file:
+        for dataset, cell in tqdm(pairs, desc="latencies", mininterval=5):
+            images = datasets[dataset]
+            network = CellNetwork(edge_operations(cell), CellNetworkConfig(images.image_shape[0], images.num_classes))
+            batch = images.test_images[: config.latency_batch_size]
+            row = {"dataset": dataset, "cell": cell, "latency_ms": latency_ms(network, batch, LATENCY_REPEATS)}
+            file.write(json.dumps(row) + "\n")
+
+
+def _measured_again(journal: Path) -> dict[tuple[str, str], float]:
+    path = journal / LATENCIES
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {(row["dataset"], row["cell"]): row["latency_ms"] for row in rows}
+
+
 def finish(journal: Path, output: Path) -> None:
     """One row per training and fidelity, with how it came about in the file's own metadata."""
     columns: dict[str, list[object]] = {}
+    latencies = _measured_again(journal)
     for row in sorted(journal_rows(journal), key=lambda r: (str(r["dataset"]), str(r["cell"]), r["seed"])):  # type: ignore[arg-type,return-value]
         for fidelity, accuracy, seconds in zip(
             row["fidelities"],
@@ -88,6 +111,8 @@ def finish(journal: Path, output: Path) -> None:
             strict=True,  # type: ignore[arg-type]
         ):
             record = {name: row[name] for name in ("dataset", "cell", "seed", "latency_ms", "params", "flops")}
+            again = latencies.get((str(row["dataset"]), str(row["cell"])))
+            record |= {"latency_ms": row["latency_ms"] if again is None else again}
             record |= {"fidelity_epochs": fidelity, "accuracy_percent": accuracy, "train_seconds": seconds}
             for name, value in record.items():
                 columns.setdefault(name, []).append(value)
@@ -100,7 +125,8 @@ def finish(journal: Path, output: Path) -> None:
         "network": {key: value for key, value in asdict(CellNetworkConfig(0, 0)).items() if value},
         "datasets": "load_digits and load_sample_images of scikit-learn, as predictor/evaluate/datasets.py splits them",
         "machine": f"{platform.machine()}, one thread of a shared two-core virtual machine, torch {torch.__version__}",
-        "caution": "seconds and latencies were measured beside other work on the same machine",
+        "latency": f"median of {LATENCY_REPEATS if latencies else TrainingConfig().latency_repeats} forward passes of 64",
+        "caution": "seconds of training were measured beside other work on the same machine",
         "licence": "Apache-2.0",
     }
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -111,15 +137,21 @@ def finish(journal: Path, output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--journal", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=1600, help="different cells measured on every data set")
-    parser.add_argument("--repeated", type=int, default=320, help="how many of them with three seeds")
+    parser.add_argument("--count", type=int, default=1500, help="different cells measured on every data set")
+    parser.add_argument("--repeated", type=int, default=300, help="how many of them with three seeds")
     parser.add_argument("--shard", default="0/1", help="which share of the work this process does, as NUMBER/OF")
+    parser.add_argument(
+        "--latencies", action="store_true", help="measure the latencies of what was trained again and stop"
+    )
     parser.add_argument("--finish", type=Path, metavar="PARQUET", help="write the journal's trainings and stop")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.journal.mkdir(parents=True, exist_ok=True)
     if args.finish:
         finish(args.journal, args.finish)
+        return
+    if args.latencies:
+        measure_latencies(args.journal)
         return
     shard, shards = map(int, args.shard.split("/"))
     done = {(row["dataset"], row["cell"], row["seed"]) for row in journal_rows(args.journal)}

@@ -25,7 +25,7 @@ from predictor import SearchSpace as SearchSpace  # the rest of the service name
 SpaceKind = Literal["built_in", "graph", "declared"]
 
 _MAX_SPACES = 1_024
-_MAX_PARSED = 50_000
+_MAX_PARSED = 30_000  # a few kilobytes each
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -61,6 +61,7 @@ class ParsedArchitecture:
 
 _PARSED: BoundedCache[tuple[SearchSpace, str], ParsedArchitecture] = BoundedCache(_MAX_PARSED)
 """Texts are read once in a process, whoever posts them; a space is the same object as long as its definition is."""
+_WHOLE: dict[SearchSpace, dict[str, ParsedArchitecture]] = {}
 
 
 def built_in_search_spaces() -> list[SearchSpaceSummary]:
@@ -127,12 +128,20 @@ def parse_architecture(
 
 def remembered(space: SearchSpace, notation: object) -> ParsedArchitecture | None:
     """The architecture that a text named when it was read before, without reading it again."""
-    return _PARSED.get((space, notation)) if type(notation) is str else None
+    if type(notation) is not str:
+        return None
+    whole = _WHOLE.get(space)
+    return (None if whole is None else whole.get(notation)) or _PARSED.get((space, notation))
 
 
-def remember(space: SearchSpace, architectures: Iterable[ParsedArchitecture]) -> None:
-    """Keeps architectures of the space, so that nobody waits for reading the texts they write."""
-    _PARSED.put_many(((space, one.genotype), one) for one in architectures)
+def remember_whole(space: SearchSpace, architectures: Iterable[ParsedArchitecture]) -> None:
+    """Keeps everything that a small space can write, so that nobody waits for reading it, until `forget_whole`."""
+    _WHOLE[space] = {one.genotype: one for one in architectures}
+
+
+def forget_whole(space: SearchSpace) -> None:
+    """Lets go of what `remember_whole` keeps."""
+    _WHOLE.pop(space, None)
 
 
 def parse_many(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import predictor
 from app.inference.errors import translated
 from app.inference.forecasts import Forecast, Forecaster, ServedTask
-from app.inference.notations import ParsedArchitecture, identified, remember
+from app.inference.notations import ParsedArchitecture, forget_whole, identified, remember_whole
 from predictor import Predictions, SearchSpace
 
 ACQUISITIONS = ("ucb", "ei", "thompson", "mean")
@@ -35,10 +35,10 @@ Order = Callable[[Sequence[ParsedArchitecture], "ForecastColumns"], Sequence[int
 
 @dataclass(frozen=True)
 class Pool:
-    """Every network of a search space once, and everything that the space can write."""
+    """Every network of a search space once."""
 
+    space: SearchSpace
     architectures: tuple[ParsedArchitecture, ...]  # (S,)
-    written: tuple[ParsedArchitecture, ...]  # one for each genotype, so networks with several are there several times
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -107,23 +107,23 @@ class Pools:
         if space.name not in self._pools:
             self._pools[space.name] = enumerated(space)
             while len(self._pools) > _MAX_POOLS:
-                self._pools.popitem(last=False)
+                forget_whole(self._pools.popitem(last=False)[1].space)
         self._pools.move_to_end(space.name)
         return self._pools[space.name]
 
     def _forecast(self, served: ServedTask, pool: Pool) -> ForecastColumns:
-        remember(served.space, pool.written)  # and requests find both there
-        return ForecastColumns.of(self._forecaster.forecast(served, pool.architectures))
+        return ForecastColumns.of(self._forecaster.forecast(served, pool.architectures))  # and requests find them there
 
 
 def enumerated(space: SearchSpace) -> Pool:
-    """Every network of the space once, under the first of its genotypes."""
+    """Every network of the space once, under the first of its genotypes; from here on no text of the space is read again."""
     found: dict[str, ParsedArchitecture] = {}
     with translated():
         written = tuple(identified(space, architecture) for architecture in space.enumerate())
+    remember_whole(space, written)
     for one in written:
         found.setdefault(one.id, one)
-    return Pool(tuple(found.values()), written)
+    return Pool(space, tuple(found.values()))
 
 
 def searched(

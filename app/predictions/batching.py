@@ -21,16 +21,18 @@ class MicroBatcher(Generic[Item, Result]):
         self._compute = compute
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="forecast-batch")
-        self._batches: set[asyncio.Task[None]] = set()
+        self._drains: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks only weakly
+        self._is_draining = False
 
     async def submit(self, item: Item) -> Result:
         """The item's result; an error of its batch is raised to everybody in it."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if not self._batches:
+        if not self._is_draining:
+            self._is_draining = True
             task = asyncio.create_task(self._drain())
-            self._batches.add(task)
-            task.add_done_callback(self._batches.discard)
+            self._drains.add(task)
+            task.add_done_callback(self._drains.discard)
         return await future
 
     def close(self) -> None:
@@ -52,3 +54,4 @@ class MicroBatcher(Generic[Item, Result]):
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():  # the caller may have gone
                     future.set_result(result)
+        self._is_draining = False  # in the same step that saw nobody waiting, so that nobody can come in between unseen

@@ -52,7 +52,8 @@ def _accuracy_percent(network: nn.Module, images: Tensor, labels: Tensor) -> flo
     return 100.0 * float(correct)
 
 
-def _latency_ms(network: nn.Module, images: Tensor, repeats: int) -> float:
+def latency_ms(network: nn.Module, images: Tensor, repeats: int) -> float:
+    """Median of that many forward passes of one batch, after one that does not count."""
     network.eval()
     seconds = []
     with torch.inference_mode():
@@ -112,7 +113,7 @@ def train_and_measure(
         fidelities=config.fidelities,
         accuracy_percent=tuple(accuracies),
         train_seconds=tuple(elapsed),
-        latency_ms=_latency_ms(network, dataset.test_images[: config.latency_batch_size], config.latency_repeats),
+        latency_ms=latency_ms(network, dataset.test_images[: config.latency_batch_size], config.latency_repeats),
         params=count_parameters(network),
         flops=count_flops(network, dataset.image_shape),
     )
