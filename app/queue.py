@@ -24,6 +24,9 @@ KINDS = (ADAPT, FINE_TUNE)
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 FINAL_STATES = ("done", "failed", "cancelled")
+IN_THE_BACKGROUND = -1
+"""Priority of what nobody waits for."""
+
 MAX_ATTEMPTS = 3
 _FIRST_PAUSE_SECONDS = 2.0
 _LOG_TAIL_CHARACTERS = 8_000
@@ -48,17 +51,26 @@ class Heartbeat:
     is_cancelled: bool
 
 
-def enqueue(session: Session, kind: str, payload: Mapping[str, Any], dedupe_key: str | None = None) -> int | None:
-    """Queues work; the job's id, or None when a job with this dedupe key is waiting already."""
+def enqueue(
+    session: Session, kind: str, payload: Mapping[str, Any], dedupe_key: str | None = None, priority: int = 0
+) -> int | None:
+    """Queues work; the job's id, or None when a job with this dedupe key is waiting already (the higher priority counts)."""
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    values = {"kind": kind, "payload": dict(payload), "dedupe_key": dedupe_key}
+    values = {"kind": kind, "payload": dict(payload), "dedupe_key": dedupe_key, "priority": priority}
     statement = insert(JobRecord).values(**values).on_conflict_do_nothing(index_elements=[JobRecord.dedupe_key])
-    return session.scalar(statement.returning(JobRecord.id))
+    created = session.scalar(statement.returning(JobRecord.id))
+    if created is None:
+        waiting = and_(JobRecord.dedupe_key == dedupe_key, JobRecord.priority < priority)
+        session.execute(update(JobRecord).where(waiting).values(priority=priority))
+    return created
 
 
-def enqueue_adaptation(session: Session, task_id: int) -> int | None:
-    """Queues one adaptation of the task, however often it is called before a worker takes it."""
-    return enqueue(session, ADAPT, {"task_id": task_id}, dedupe_key=f"adapt:{task_id}")
+def enqueue_adaptation(session: Session, task_id: int, priority: int = 0) -> int | None:
+    """Queues one adaptation of the task, however often it is called before a worker takes it.
+
+    `IN_THE_BACKGROUND` lets those go first that somebody waits for.
+    """
+    return enqueue(session, ADAPT, {"task_id": task_id}, f"adapt:{task_id}", priority)
 
 
 def has_work(session: Session, kinds: Sequence[str]) -> bool:
@@ -67,9 +79,13 @@ def has_work(session: Session, kinds: Sequence[str]) -> bool:
 
 
 def claim(session: Session, owner: str, kinds: Sequence[str], lease_seconds: float) -> ClaimedJob | None:
-    """Takes the oldest job of these kinds that is due, atomically; its dedupe key is free again from here on."""
+    """Takes the job of these kinds that is due, highest priority and then oldest first, atomically.
+
+    Its dedupe key is free again from here on.
+    """
     _close_abandoned(session, kinds)
-    due = select(JobRecord.id).where(_is_due(kinds)).order_by(JobRecord.id).limit(1).with_for_update(skip_locked=True)
+    order = (JobRecord.priority.desc(), JobRecord.id)
+    due = select(JobRecord.id).where(_is_due(kinds)).order_by(*order).limit(1).with_for_update(skip_locked=True)
     now = utc_now()
     statement = (
         update(JobRecord)

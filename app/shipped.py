@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from app import queue
 from app.database import Database
 from app.inference import ShippedContents, shipped_contents
 from app.observations import intake
@@ -33,4 +34,4 @@ def _load_task(database: Database, contents: ShippedContents) -> None:
     with database.write() as session:
         task, _ = tasks.create(session, TaskIn.model_validate(contents.task))
         taken = intake.take(session, task.name, body, len(contents.observations))
-        observations.record(session, taken, taken.read())
+        observations.record(session, taken, taken.read(), queue.IN_THE_BACKGROUND)

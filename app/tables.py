@@ -240,6 +240,7 @@ class JobRecord(Table):
     dedupe_key: Mapped[str | None] = mapped_column(
         String(128), unique=True
     )  # set while queued, so that many posts make one job
+    priority: Mapped[int] = mapped_column(default=0)  # larger ones are claimed first
     payload: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     error: Mapped[str | None] = mapped_column(Text)

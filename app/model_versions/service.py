@@ -154,7 +154,7 @@ def _make_champion(
 ) -> PromotionRecord:
     repository.point(session, CHAMPION, version)
     for task_id in observed_task_ids(session):
-        queue.enqueue_adaptation(session, task_id)
+        queue.enqueue_adaptation(session, task_id, queue.IN_THE_BACKGROUND)
     return repository.add_promotion(
         session,
         PromotionRecord(

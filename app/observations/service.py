@@ -33,8 +33,8 @@ _FIELDS = tuple(name for name in ObservationOut.model_fields if name not in ("ta
 _COPIED = ("task_id", "architecture_id", "seed", "fidelity", "cost")
 
 
-def record(session: Session, intake: Intake, drafts: Sequence[Draft]) -> PostedOut:
-    """Records all drafts, but those that were recorded before, and queues the adaptation.
+def record(session: Session, intake: Intake, drafts: Sequence[Draft], priority: int = 0) -> PostedOut:
+    """Records all drafts, but those that were recorded before, and queues the adaptation with that priority.
 
     Raises:
         ConflictError: if a client key is taken by other content; lists all of them, and nothing is recorded.
@@ -45,7 +45,7 @@ def record(session: Session, intake: Intake, drafts: Sequence[Draft]) -> PostedO
     for draft, new_id in zip(new, repository.add(session, [draft.row for draft in new]), strict=True):
         ids[draft.index] = new_id
     if new:
-        _changed(session, task.id, added=len(new))
+        _changed(session, task.id, len(new), priority)
     _fill_repeated(drafts, ids)
     created = {draft.index for draft in new}
     posted = [
@@ -104,9 +104,9 @@ def _add_architectures(session: Session, search_space: str, drafts: Sequence[Dra
     repository.add_new_notations(session, search_space, {id_: parsed.genotype for id_, parsed in by_id.items()})
 
 
-def _changed(session: Session, task_id: int, added: int) -> None:
+def _changed(session: Session, task_id: int, added: int, priority: int = 0) -> None:
     task_repository.change_observations(session, task_id, added)
-    queue.enqueue_adaptation(session, task_id)
+    queue.enqueue_adaptation(session, task_id, priority)
 
 
 def correct(session: Session, task_name: str, observation_id: int, body: CorrectionIn) -> ObservationOut:

@@ -78,6 +78,18 @@ def test_the_oldest_job_of_the_wanted_kinds_comes_first(opened: Database) -> Non
     assert [job and job.id for job in taken] == [first, second, None]
 
 
+def test_what_somebody_waits_for_goes_before_what_runs_in_the_background(opened: Database) -> None:
+    with opened.write() as session:
+        queue.enqueue_adaptation(session, 1, queue.IN_THE_BACKGROUND)
+        queue.enqueue_adaptation(session, 2, queue.IN_THE_BACKGROUND)
+        queue.enqueue_adaptation(session, 3)
+        queue.enqueue_adaptation(session, 2)  # waits in the background already: now somebody waits for it
+
+    order = [job.payload["task_id"] for _ in range(3) if (job := claimed(opened)) is not None]
+
+    assert order == [2, 3, 1]
+
+
 def test_each_job_is_claimed_by_one_worker_only(opened: Database) -> None:
     for _ in range(20):
         enqueued(opened)

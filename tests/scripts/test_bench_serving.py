@@ -71,7 +71,7 @@ def test_a_quick_run_reports_every_figure(
     document = json.loads((tmp_path / "serving.json").read_text())
     values = {one["what"]: one["values"] for one in document["figures"]}
     printed = capsys.readouterr().out
-    assert len(values) == 26
+    assert len(values) == 28
     assert all(what in printed for what in values)
     assert all(math.isnan(value) or value > 0.0 for many in values.values() for value in many)
     assert document["machine"]["cores"] >= 1

@@ -23,6 +23,9 @@ class ForecastsOf:
         self._client, self._forecast = client, forecast
         self.forecaster = self
 
+    def refresh(self) -> None:
+        """Nothing ever changes here."""
+
     def load(self, task_name: str) -> Any:
         from types import SimpleNamespace
 
