@@ -40,7 +40,7 @@ from predictor.tasks import SupportSet, Task
 _CHUNK = 2048  # architectures per forward pass
 _MAX_NODE_PAIRS = 2_000_000  # and pairs of (padded) nodes, since attention looks at all of them
 _NUM_FOLDS = 4
-_MAX_ADAPTED = 512  # support architectures that the inner loop looks at
+_MAX_ADAPTED = 256  # support architectures that the inner loop looks at
 _FARTHEST = 20.0  # standardised units beyond which the surrogate is not believed
 _MIN_FOR_GP = 4
 _EXTREME_NODES, _EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
