@@ -17,7 +17,7 @@ import uvicorn
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from app import banner, migration, observation_files, queue, worker
+from app import banner, memory, migration, observation_files, queue, worker
 from app.client import DEFAULT_URL, Client, ClientError
 from app.database import Database
 from app.errors import AppError
@@ -46,6 +46,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
 ) -> None:
     """Runs the service and, unless ARCHCAST_EMBEDDED_WORKER=false, a worker beside it."""
+    memory.limit_arenas()
     with _reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
@@ -76,6 +77,7 @@ def work(
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Runs queued work: adaptations and fine-tunes."""
+    memory.limit_arenas()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with _reported_errors():
