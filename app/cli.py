@@ -46,7 +46,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on.")] = None,
 ) -> None:
     """Runs the service and, unless ARCHCAST_EMBEDDED_WORKER=false, a worker beside it."""
-    memory.limit_arenas()
+    memory.give_back_freed_memory()
     with _reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
@@ -77,7 +77,7 @@ def work(
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Runs queued work: adaptations and fine-tunes."""
-    memory.limit_arenas()
+    memory.give_back_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with _reported_errors():

@@ -14,7 +14,7 @@ from app.inference.errors import translated
 from app.inference.notations import ParsedArchitecture, remembered
 from predictor import AdaptedPredictor, Architecture, SearchSpace, Task
 
-_MAX_FORECASTS = 200_000
+_MAX_FORECASTS = 100_000
 _CHUNK = 1_024
 
 

@@ -26,7 +26,7 @@ from app.settings import Settings
 from app.tables import AdaptationRecord, utc_now
 from predictor import AdaptedPredictor, Metric, Observation, SupportSet, Task
 
-_MAX_SERVED = 64
+_MAX_SERVED = 16  # tens of megabytes each where thousands were observed
 _NUM_WARMED_AT_START = 8
 _WARM_UP_SPACE, _NUM_WARM_UP = "nasbench201", 8
 _logger = logging.getLogger(__name__)
