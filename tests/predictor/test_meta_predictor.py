@@ -33,7 +33,8 @@ def assert_sound(predictions: Predictions, count: int) -> None:
 
 def assert_equal(first: Predictions, second: Predictions) -> None:
     for name in ("mean", "std", "lower", "upper", "ood_score"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+        # the surrogate computes in float32, whose last digit depends on where in memory a tensor happens to lie
+        np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 30])
