@@ -25,6 +25,7 @@ _MAX_FITTED = 400  # observations that the hyperparameters are fitted on
 MAX_OBSERVATIONS = 2_000
 """Support architectures that the process holds at most."""
 
+_MAX_PAIRS = 2**19  # of support and asked architectures that are compared at once: a matrix of 4 MB
 _JITTER = 1e-6
 
 
@@ -35,7 +36,7 @@ class GPInputs:
     mean: Tensor  # (S,) the surrogate's mean, standardised units
     views: tuple[Tensor, ...]  # V × (S, features)
 
-    def select(self, rows: Tensor) -> GPInputs:
+    def select(self, rows: Tensor | slice) -> GPInputs:
         """These rows."""
         return GPInputs(self.mean[rows], tuple(view[rows] for view in self.views))
 
@@ -93,6 +94,33 @@ def _typical_distance(view: Tensor) -> Tensor:
     return (total / (count * (count - 1))).clamp(min=1e-9)
 
 
+class PackedFactor:
+    """A lower triangular matrix in half the memory of a square one, the second diagonal block transposed into the empty half
+    of the first (rectangular full packed format; Gustavson et al., ACM Transactions on Mathematical Software 37(2), 2010)."""
+
+    def __init__(self, factor: Tensor) -> None:
+        """From the whole square, (S, S), zero above the diagonal."""
+        size = len(factor)
+        half, rest = size - size // 2, size // 2
+        packed = factor.new_empty(size + 1, half)
+        self._first, self._second, self._below = packed[1 : half + 1], packed[:rest, :rest].T, packed[half + 1 :]
+        self._first.copy_(factor[:half, :half])
+        self._second.triu_(1).add_(factor[half:, half:])
+        self._below.copy_(factor[half:, :half])
+
+    def solve(self, right: Tensor) -> tuple[Tensor, Tensor]:  # (S, Q) -> (S / 2, Q), (S / 2, Q)
+        """The factor's inverse times `right`, in an upper and a lower half."""
+        half = self._first.shape[1]
+        upper = torch.linalg.solve_triangular(self._first, right[:half], upper=False)
+        remaining = torch.addmm(right[half:], self._below, upper, alpha=-1.0)
+        return upper, torch.linalg.solve_triangular(self._second, remaining, upper=False)
+
+    def squared_lengths(self, right: Tensor) -> Tensor:  # (S, Q) -> (Q,)
+        """Of the columns of the factor's inverse times `right`."""
+        upper, lower = self.solve(right)
+        return upper.square_().sum(0) + lower.square_().sum(0)
+
+
 class ResidualGP:
     """A fitted process; immutable. All tensors are float64 on the CPU."""
 
@@ -103,9 +131,11 @@ class ResidualGP:
         self.raw, self.support, self.targets = raw, support, targets
         self.noise_scale, self.view_scales = noise_scale, view_scales
         with torch.no_grad():
-            covariance = self._prior(support, support, raw) + self._noise(raw)
-            self._factor = torch.linalg.cholesky(covariance)
-            self._weights = torch.cholesky_solve((targets - support.mean)[:, None], self._factor)[:, 0]
+            covariance = self._prior(support, support)
+            covariance.diagonal().add_(_noise(raw, noise_scale))
+            factor = torch.linalg.cholesky(covariance)
+            self._weights = torch.cholesky_solve((targets - support.mean)[:, None], factor)[:, 0]
+            self._factor = PackedFactor(factor)
 
     @classmethod
     def fit(cls, support: GPInputs, targets: Tensor, counts: Tensor, config: GPConfig = GPConfig()) -> ResidualGP:
@@ -119,35 +149,48 @@ class ResidualGP:
         raw = _most_probable(part, targets[rows], noise_scale[rows], distances, prior, config)
         return cls(raw, support, targets, noise_scale, scales)
 
-    def _noise(self, raw: Tensor) -> Tensor:
-        return torch.diag((_Hyperparameters(raw).noise * self.noise_scale).square() + _JITTER)
-
-    def _prior(self, first: GPInputs, second: GPInputs, raw: Tensor) -> Tensor:
-        distances = [
-            _scaled_distances(a, b, scale)
-            for a, b, scale in zip(first.views, second.views, self.view_scales, strict=True)
-        ]
-        return _covariance(first, second, distances, raw)
+    def _prior(self, first: GPInputs, second: GPInputs) -> Tensor:
+        """What `_covariance` says, in place: matrices of a whole support set are large."""
+        hyper, num_views = _Hyperparameters(self.raw), len(first.views)
+        total = torch.outer(first.mean * hyper.slope.square(), second.mean).add_(hyper.offset.square())
+        for number, (own, other) in enumerate(zip(first.views, second.views, strict=True)):
+            if own.shape[1]:
+                weight, length = hyper.view(number, num_views)
+                exponent = -0.5 / (self.view_scales[number] * length.square())
+                total.add_(torch.cdist(own, other).square_().mul_(exponent).exp_().mul_(weight.square()))
+        return total
 
     def predict(self, asked: GPInputs) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of one new measurement, standardised units: (Q,) each."""
+        step = max(_MAX_PAIRS // len(self.targets), 1)
         with torch.no_grad():
-            across = self._prior(self.support, asked, self.raw)  # (S, Q)
-            mean = asked.mean + across.T @ self._weights
-            hyper = _Hyperparameters(self.raw)
-            own = hyper.slope.square() * asked.mean.square() + hyper.offset.square()
-            for number, view in enumerate(asked.views):
-                if view.shape[1]:
-                    own = own + hyper.view(number, len(asked.views))[0].square()
-            explained = torch.linalg.solve_triangular(self._factor, across, upper=False).square().sum(0)
-            variance = (own - explained).clamp(min=0.0) + hyper.noise.square()
-            return mean, variance.sqrt()
+            parts = [
+                self._predict(asked.select(slice(start, start + step)))
+                for start in range(0, max(len(asked.mean), 1), step)
+            ]
+        mean, std = (torch.cat(column) for column in zip(*parts, strict=True))
+        return mean, std
+
+    def _predict(self, asked: GPInputs) -> tuple[Tensor, Tensor]:
+        across = self._prior(self.support, asked)  # (S, Q)
+        mean = asked.mean + across.T @ self._weights
+        hyper = _Hyperparameters(self.raw)
+        own = hyper.slope.square() * asked.mean.square() + hyper.offset.square()
+        for number, view in enumerate(asked.views):
+            if view.shape[1]:
+                own = own + hyper.view(number, len(asked.views))[0].square()
+        variance = (own - self._factor.squared_lengths(across)).clamp(min=0.0) + hyper.noise.square()
+        return mean, variance.sqrt()
 
     def leave_one_out(self) -> Tensor:  # (S,)
         """For every observation its distance from what the others say of it, in standard deviations."""
         with torch.no_grad():
-            inverse_diagonal = torch.cholesky_inverse(self._factor).diagonal()
-            return self._weights / inverse_diagonal.sqrt()
+            itself = torch.eye(len(self.targets), dtype=self.targets.dtype)
+            return self._weights / self._factor.squared_lengths(itself).sqrt()
+
+
+def _noise(raw: Tensor, noise_scale: Tensor) -> Tensor:  # (S,) on the diagonal
+    return (_Hyperparameters(raw).noise * noise_scale).square() + _JITTER
 
 
 def _covariance(first: GPInputs, second: GPInputs, distances: Sequence[Tensor], raw: Tensor) -> Tensor:
@@ -174,7 +217,7 @@ def _most_probable(
     best, best_loss = prior.clone(), float("inf")
     for _ in range(config.num_fit_steps):
         optimizer.zero_grad()
-        noise = torch.diag((_Hyperparameters(raw).noise * noise_scale).square() + _JITTER)
+        noise = torch.diag(_noise(raw, noise_scale))
         factor, failed = torch.linalg.cholesky_ex(_covariance(support, support, distances, raw) + noise)
         if int(failed):
             break

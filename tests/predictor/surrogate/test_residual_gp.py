@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from predictor.surrogate.residual_gp import GPInputs, ResidualGP
+from predictor.surrogate import residual_gp
+from predictor.surrogate.residual_gp import GPInputs, PackedFactor, ResidualGP
 
 SLOPE, OFFSET, NOISE = 0.4, 0.3, 0.2
 WEIGHTS, LENGTHS, SCALES = (0.7, 0.5), (1.2, 0.6), (2.0, 3.0)
@@ -73,6 +74,39 @@ def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
         mean, std = posterior(support.select(rest), targets[rest], counts[rest.numpy()], asked)
         own = np.sqrt(std**2 - NOISE**2 + NOISE**2 / counts[left_out] + JITTER)  # its own measurements, not one new one
         assert float(found[left_out]) == pytest.approx(float((targets[left_out] - mean[0]) / own[0]), abs=1e-8)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 9])
+def test_a_packed_factor_solves_as_the_whole_one_does(size) -> None:
+    rng = np.random.default_rng(size)
+    factor = torch.from_numpy(np.tril(rng.normal(size=(size, size))) + 2.0 * np.eye(size))
+    right = torch.from_numpy(rng.normal(size=(size, 4)))
+
+    found = torch.cat(PackedFactor(factor).solve(right))
+
+    np.testing.assert_allclose(factor @ found, right, atol=1e-12)
+
+
+def test_a_packed_factor_takes_half_the_memory() -> None:
+    packed = PackedFactor(torch.eye(100, dtype=torch.float64))
+
+    storages = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in vars(packed).values()
+    }
+
+    assert sum(storages.values()) <= 0.52 * 100 * 100 * 8
+
+
+def test_many_architectures_are_forecast_in_pieces_as_one_by_one(monkeypatch) -> None:
+    monkeypatch.setattr(residual_gp, "_MAX_PAIRS", 25)
+    rng = np.random.default_rng(9)
+    support, asked, targets = inputs(rng, 10), inputs(rng, 7), torch.from_numpy(rng.normal(size=10))
+
+    mean, std = process(support, targets, np.ones(10)).predict(asked)
+
+    expected_mean, expected_std = posterior(support, targets, np.ones(10), asked)
+    np.testing.assert_allclose(mean, expected_mean, atol=1e-9)
+    np.testing.assert_allclose(std, expected_std, atol=1e-9)
 
 
 def test_without_noise_the_observations_are_met() -> None:
