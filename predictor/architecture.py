@@ -9,6 +9,7 @@ Notation: N nodes, E edges.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,8 @@ from predictor.errors import InvalidGraphError
 HASH_ALGORITHM = "archcast-dag-1"
 DERIVED_ATTRIBUTES = frozenset({"params", "flops"})
 """Global attributes that follow from the rest: known or not, the architecture is the same, so no hash contains them."""
+
+_SHARED_EDGES = {edge: edge for edge in itertools.combinations(range(32), 2)}
 
 AttributeValue = bool | int | float | str
 Attributes = tuple[tuple[str, AttributeValue], ...]
@@ -164,9 +167,10 @@ class Architecture:
         Raises:
             TooSymmetricError: if the graph has so many look-alike parts that the order is not found within the limit.
         """
-        return canonical_order(
+        order = canonical_order(
             [operation.key for operation in self.operations], self.predecessors, self.successors, self.topological_order
         )
+        return self.topological_order if order == self.topological_order else order  # one tuple instead of two
 
     @cached_property
     def hash(self) -> str:
@@ -190,6 +194,14 @@ class Architecture:
             self.global_attributes,
             self.genotype,
         )
+
+    def compact(self) -> Architecture:
+        """This architecture in as little memory as it can do with, for whoever keeps thousands: edges are shared, and what
+        they tell again in microseconds is forgotten."""
+        object.__setattr__(self, "edges", tuple([_SHARED_EDGES.get(edge, edge) for edge in self.edges]))
+        for name in ("predecessors", "successors"):
+            self.__dict__.pop(name, None)
+        return self
 
     def __eq__(self, other: object) -> bool:
         return self.hash == other.hash if isinstance(other, Architecture) else NotImplemented

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, AttributeValue, Operation
+from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
 
 ENCODING_VERSION = 1
 
@@ -135,7 +135,7 @@ def _static_features(operation: Operation) -> NDArray[np.float32]:
     return np.concatenate([kinds, hashed_kind, numbers, hashed, work])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EncodedArchitecture:
     """One architecture as small arrays, nodes in topological order; independent of any surrogate."""
 
@@ -170,7 +170,7 @@ class GraphBatch:
 class ArchitectureEncoder:
     """Turns architectures into batches; keeps what it computed, by architecture hash. Safe to share between threads."""
 
-    def __init__(self, capacity: int = 50_000) -> None:
+    def __init__(self, capacity: int = 30_000) -> None:
         self._capacity = capacity
         self._encoded: OrderedDict[tuple[object, ...], EncodedArchitecture] = OrderedDict()
         self._rows: dict[Operation, int] = {}
@@ -221,8 +221,8 @@ class ArchitectureEncoder:
         edges = [(position[source], position[target]) for source, target in architecture.edges]
         return EncodedArchitecture(
             np.fromiter((self._row(architecture.operations[node]) for node in order), np.int32, len(order)),
-            np.array(edges, np.int16).reshape(-1, 2),
-            _attribute_features(architecture),
+            np.array(edges, np.int16).reshape(-1, 2).copy(),  # reshaped without a copy, it would keep two arrays
+            _attribute_features(architecture.global_attributes),
         )
 
     def _row(self, operation: Operation) -> int:
@@ -242,17 +242,23 @@ def _num_attributes() -> int:
     return 2 * len(_GLOBAL_NUMBERS) + _HASHED_ATTRIBUTES
 
 
-def _attribute_features(architecture: Architecture) -> NDArray[np.float32]:
+def _attribute_features(attributes: Attributes) -> NDArray[np.float32]:
     """Global attributes: (value, presence) of the known ones, then the hashed rest."""
+    if not attributes:
+        return _NO_ATTRIBUTES  # most spaces have none: thousands may be kept
     known = np.zeros(2 * len(_GLOBAL_NUMBERS), np.float32)
     hashed = np.zeros(_HASHED_ATTRIBUTES, np.float32)
-    for name, value in architecture.global_attributes:
+    for name, value in attributes:
         if name in _GLOBAL_NUMBERS and not isinstance(value, str):
             place = _GLOBAL_NUMBERS.index(name)
             known[2 * place : 2 * place + 2] = _squashed(value), 1.0
         else:
             _hashed(name, value, hashed)
     return np.concatenate([known, hashed])
+
+
+_NO_ATTRIBUTES = np.zeros(_num_attributes(), np.float32)
+_NO_ATTRIBUTES.flags.writeable = False
 
 
 @dataclass(frozen=True)

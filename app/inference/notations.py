@@ -40,7 +40,7 @@ class SearchSpaceSummary:
     example: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParsedArchitecture:
     """An architecture that a space accepted: its id (the hash), its text in the space's notation, and itself."""
 
@@ -210,9 +210,8 @@ def _json_notation(notation: Any) -> Notation:
 def identified(space: SearchSpace, architecture: Architecture) -> ParsedArchitecture:
     """An architecture that the space made, with its id and its text. Raises the predictor's errors."""
     genotype = architecture.genotype
-    return ParsedArchitecture(
-        architecture.hash, space.format(architecture) if genotype is None else genotype, architecture
-    )
+    text = space.format(architecture) if genotype is None else genotype
+    return ParsedArchitecture(architecture.hash, text, architecture.compact())
 
 
 def sampled(space: SearchSpace, count: int, seed: int) -> list[ParsedArchitecture]:

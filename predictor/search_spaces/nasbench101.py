@@ -191,7 +191,7 @@ def _is_plain(architecture: Architecture) -> bool:
     return {name for name, _ in architecture.global_attributes} <= DERIVED_ATTRIBUTES
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 10)
 def _written(names: tuple[str, ...], edges: tuple[Edge, ...]) -> str:
     """Canonical text of a cell."""
     matrix = [[0] * len(names) for _ in names]

@@ -183,6 +183,15 @@ def test_known_parameters_are_seen_even_where_the_same_graph_was_encoded_without
     assert torch.equal(batch.globals[0], batch.globals[2])
 
 
+def test_architectures_without_attributes_share_what_is_kept_of_them(cells) -> None:
+    encoder = ArchitectureEncoder()
+
+    first, second = (encoder.encode(cell) for cell in cells[:2])
+
+    assert first.attributes is second.attributes
+    assert not first.attributes.any()
+
+
 def test_many_threads_may_share_an_encoder(cells) -> None:
     expected = ArchitectureEncoder().batch(cells[:100])
     shared = ArchitectureEncoder()
