@@ -29,6 +29,7 @@ def _to_json(value: object) -> str:
 _SHARED: dict[str, Any] = {
     "pool_size": 20,
     "max_overflow": 40,
+    "pool_use_lifo": True,  # the connections used last again, so that few fill their caches
     "json_serializer": _to_json,
     "json_deserializer": orjson.loads,
 }
@@ -107,7 +108,7 @@ def _writing(engine: Engine) -> Engine:
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver would begin on its own, too late and not IMMEDIATE
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -16384"):
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -8192"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
