@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from app import queue
 from app.database import Database
-from app.inference import ShippedContents, shipped_contents
+from app.inference import ShippedContents, shipped_contents, shipped_task_names
 from app.observations import intake
 from app.observations import service as observations
 from app.observations.schemas import ObservationBatch
@@ -19,7 +19,8 @@ from app.tasks.schemas import TaskIn
 def missing(database: Database) -> list[ShippedContents]:
     """The tasks that come with the program and are not in the database."""
     with database.read() as session:
-        return [one for one in shipped_contents() if task_repository.by_name(session, one.task["name"]) is None]
+        names = {name for name in shipped_task_names() if task_repository.by_name(session, name) is None}
+    return [one for one in shipped_contents() if one.task["name"] in names] if names else []
 
 
 def load(database: Database, contents: Sequence[ShippedContents]) -> int:

@@ -5,7 +5,7 @@ Pure library: no web, no database, no environment variables. Only the names belo
 
 from predictor.acquisition import ACQUISITIONS, acquisition_values, select_diverse
 from predictor.architecture import DERIVED_ATTRIBUTES, HASH_ALGORITHM, Architecture, Operation
-from predictor.benchmarks.measured_cells import ShippedTask, shipped_tasks
+from predictor.benchmarks.measured_cells import SHIPPED_TASKS, ShippedTask, shipped_tasks
 from predictor.champion import shipped_champion
 from predictor.errors import (
     AcquisitionError,
@@ -37,6 +37,7 @@ __all__ = [
     "DERIVED_ATTRIBUTES",
     "HASH_ALGORITHM",
     "MAX_ENUMERATED",
+    "SHIPPED_TASKS",
     "AcquisitionError",
     "AdaptedPredictor",
     "Architecture",

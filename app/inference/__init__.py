@@ -25,7 +25,7 @@ from app.inference.notations import (
 )
 from app.inference.records import champion_id, observed_task_ids, stored_architectures
 from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
-from app.inference.shipped import ShippedContents, shipped_contents
+from app.inference.shipped import ShippedContents, shipped_contents, shipped_task_names
 from app.inference.training import Candidate, checked_config, default_settings, fine_tune
 from app.inference.versions import ShippedVersion, Versions, shipped_version, version_of
 
@@ -55,6 +55,7 @@ __all__ = [
     "sampled",
     "search_space",
     "shipped_contents",
+    "shipped_task_names",
     "shipped_version",
     "stored_architectures",
     "summary",

@@ -18,10 +18,19 @@ class ShippedContents:
     observations: list[dict[str, Any]]
 
 
+def shipped_task_names() -> list[str]:
+    """The names of those tasks, without reading their observations."""
+    return [_name(task) for task in predictor.SHIPPED_TASKS]
+
+
 def shipped_contents() -> list[ShippedContents]:
     """Every task of the shipped benchmark."""
     with translated():
         return [_contents(one) for one in predictor.shipped_tasks()]
+
+
+def _name(task: predictor.Task) -> str:
+    return task.name.replace("/", ".")
 
 
 def _short(cell: str) -> str:
@@ -31,11 +40,10 @@ def _short(cell: str) -> str:
 
 def _contents(one: predictor.ShippedTask) -> ShippedContents:
     task, metric = one.task, one.task.metric
-    name = task.name.replace("/", ".")
     rows = zip(one.cells, one.values, one.seeds, one.fidelities, one.costs, strict=True)
     return ShippedContents(
         {
-            "name": name,
+            "name": _name(task),
             "search_space": task.search_space,
             "dataset": task.dataset,
             "metric": {"name": metric.name, "unit": metric.unit, "direction": metric.direction},

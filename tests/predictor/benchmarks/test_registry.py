@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from predictor.benchmarks import registry
+from predictor.benchmarks.measured_cells import SHIPPED_TASKS, shipped_tasks
 from predictor.benchmarks.registry import benchmark, read_all
 from predictor.errors import BenchmarkError
 
@@ -81,3 +82,7 @@ def test_progress_is_reported_after_every_table(write_table) -> None:
 
 def test_a_benchmark_is_found_by_its_name() -> None:
     assert benchmark("nasbench_macro").file_name == "nasbench_macro.parquet"
+
+
+def test_the_tasks_of_the_shipped_table_are_known_without_reading_it() -> None:
+    assert [one.task for one in shipped_tasks()] == list(SHIPPED_TASKS)
