@@ -1,9 +1,12 @@
 """Meta-trains a surrogate on published tables and our own benchmark, and writes it as a model version.
 
     python scripts/meta_train.py --tables ../shared/data --output predictor/champion
+    python scripts/meta_train.py --tables ../shared/data --leave-out p2_fbnet --output var/leave_out/p2_fbnet
 
-Stops and goes on at any moment: state is kept under `--state` every few minutes. `KEPT_OUT` lists what takes no part in
-training: the tasks that calibration is learned from, and the tasks that demonstrations and `docs/quality.md` report on.
+The second is a leave-out training (`predictor/benchmarks/leave_out.py`) for `scripts/evaluate_predictor.py`: what it must not
+see is kept out besides, from calibration too. Stops and goes on at any moment: state is kept under `--state` every few minutes.
+`VALIDATION` and `TEST` list what takes no part in training: the tasks that calibration is learned from, and the tasks that
+demonstrations and `docs/quality.md` report on.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ import json
 import subprocess
 import sys
 import time
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -22,6 +24,7 @@ from tqdm import tqdm
 
 from predictor import checkpoint
 from predictor.benchmarks.base import BenchmarkTask
+from predictor.benchmarks.leave_out import left_out_of, matches, trainings
 from predictor.benchmarks.pools import task_pools
 from predictor.benchmarks.registry import read_all
 from predictor.meta.episodes import EpisodeConfig, EpisodeSampler
@@ -49,10 +52,6 @@ TEST = (  # nothing is chosen by these: demonstrations and quality figures only
 )
 
 
-def matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
 def commit() -> str:
     answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return answer.stdout.strip() or "unknown"
@@ -62,7 +61,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, help="folder of published tables; left out: our own benchmark alone")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--state", type=Path, default=Path("var/meta_train"))
+    parser.add_argument(
+        "--leave-out", choices=list(trainings()), metavar="TRAINING", help="a leave-out training's name"
+    )
+    parser.add_argument(
+        "--state", type=Path, help="default: var/meta_train, and a folder in it for a leave-out training"
+    )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--until", type=int, help="stop after this step, to go on later (default: --steps)")
     parser.add_argument("--engine", choices=("batched", "learn2learn"), default="batched")
@@ -75,7 +79,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.state = args.state or Path("var/meta_train") / (args.leave_out or "")
+    return args
 
 
 def load_tasks(args: argparse.Namespace) -> dict[str, list[BenchmarkTask]]:
@@ -88,10 +94,11 @@ def load_tasks(args: argparse.Namespace) -> dict[str, list[BenchmarkTask]]:
 
     tasks = read_all(args.tables, max_architectures_per_task=args.max_architectures, on_progress=progress)
     bar.close()
+    kept_out = TEST + (left_out_of(args.leave_out) if args.leave_out else ())
     parts: dict[str, list[BenchmarkTask]] = {"train": [], "validation": [], "test": []}
     for task in tasks:
         name = task.task.name
-        part = "test" if matches(name, TEST) else "validation" if matches(name, VALIDATION) else "train"
+        part = "test" if matches(name, kept_out) else "validation" if matches(name, VALIDATION) else "train"
         parts[part].append(task)
     return parts
 
@@ -157,6 +164,7 @@ def main() -> None:
     manifest = {
         "trained_on": sorted(one.task.name for one in parts["train"]),
         "kept_out": {part: sorted(one.task.name for one in parts[part]) for part in ("validation", "test")},
+        "leave_out": args.leave_out,
         "commit": commit(),
         "torch": torch.__version__,
         "seed": args.seed,

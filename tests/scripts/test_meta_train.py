@@ -73,3 +73,24 @@ def test_the_manifest_says_what_went_in_and_what_was_kept_out(run) -> None:
     assert set(manifest["metrics"]["test"]) == set(manifest["kept_out"]["test"])
     for key in ("commit", "torch", "seed", "seconds", "device", "priors", "widths", "num_parameters"):
         assert key in manifest, key
+
+
+def test_a_leave_out_training_keeps_its_tasks_out_of_training_and_calibration(script, monkeypatch, tmp_path) -> None:
+    output = ["--output", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["meta_train.py", *output, "--leave-out", "p2_nasbench201"])
+    args = script.arguments()
+
+    parts = {part: [one.task.name for one in tasks] for part, tasks in script.load_tasks(args).items()}
+
+    assert parts["train"] == parts["validation"] == []
+    assert "nasbench201/photo_regions/accuracy" in parts["test"]
+    assert args.state == Path("var/meta_train/p2_nasbench201")
+    monkeypatch.setattr("sys.argv", ["meta_train.py", *output])
+    assert script.arguments().state == Path("var/meta_train")
+
+
+def test_a_leave_out_trainings_name_is_in_the_manifest(run) -> None:
+    manifest = MetaPredictor.load(run("--steps", "1", "--leave-out", "p2_fbnet") / "output").manifest
+
+    assert manifest["leave_out"] == "p2_fbnet"
+    assert "nasbench201/photo_regions/accuracy" in manifest["trained_on"]

@@ -1,0 +1,167 @@
+"""Leave-out trainings: which tasks must not be seen by what answers a protocol's cases, by patterns on task names (fnmatch).
+
+- `champion`, the version that ships.
+- `p1_*`: six folds, each without one data set or device per table, all of its metrics at once. The same data set or device under
+  another table's name goes with it (Cora is in NAS-Bench-Graph and in GraphGym, a Titan RTX in three spaces). Fold 2 has no
+  accuracy on CIFAR-10 of NAS-Bench-201's cells, attacked or clean; fold 1 none on subsets of ImageNet-32 either.
+- `p2_*`: a whole search space. NAS-Bench-201 and TransNAS-Bench-101's micro space write the same cells (the latter without
+  pooling), so they go together; `p2n_*` leave out one of them by its name alone.
+- `p3_*`: devices. HELP's split (Lee et al., NeurIPS 2021), in NAS-Bench-201 and in FBNet, and NASFLAT's splits of FBNet's devices
+  (Akhauri & Abdelfattah, "On Latency Predictors for Neural Architecture Search", MLSys 2024; device lists as in the authors'
+  code). In the asked space only the split's own devices are trained on; in other spaces all but the hardware that is asked about.
+  Nothing of HW-NAS-Bench is trained on, less what HELP republished of it.
+
+Our own benchmark's digits is left out of every one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from types import MappingProxyType
+
+from predictor.benchmarks.help import FBNET_DEVICES, NASBENCH201_DEVICES, OFA_DEVICES
+from predictor.errors import BenchmarkError
+
+ALWAYS_LEFT_OUT = ("*/digits/*",)
+CHAMPION = "champion"
+"""The training of the version that ships."""
+
+
+def matches(task_name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns fits."""
+    return any(fnmatchcase(task_name, pattern) for pattern in patterns)
+
+
+_FOLDS: Mapping[str, tuple[str, ...]] = {
+    "p1_f0": (
+        *("nasbench201/cifar100/*", "*/cora/*", "*/cora_*", "graphgym*/tu_bzr_*", "graphgym*/scalefree_*"),
+        *("graph/imagenet50c_*", "mnasnet/*/a100", "*/latency_ms/2080ti_*"),
+    ),
+    "p1_f1": (
+        *("nasbench201/imagenet16_120/*", "nasbench201/imagenet32_subset_*", "*/citeseer/*", "*/citeseer_*"),
+        *("graphgym*/tu_cox2_*", "graphgym*/smallworld_*", "graph/imagenet10c_*", "mnasnet/*/3090", "*/titan_rtx_*"),
+    ),
+    "p1_f2": (
+        *("nasbench201/cifar10/accuracy*", "*/pubmed/*", "graphgym*/coauthorphysics_*", "graphgym*/tu_dd_*"),
+        *("graphgym*/ogbg_*", "graph/cityscapes*", "mnasnet/*/tpuv2", "*/titanxp*"),
+    ),
+    "p1_f3": (
+        *("*/cs/*", "graphgym*/coauthorcs_*", "graphgym*/tu_enzymes_*", "graph/hmdb51*", "mnasnet/*/tpuv3", "*/v100_*"),
+    ),
+    "p1_f4": (
+        *("transnas_micro/taskonomy_jigsaw/*", "*/photo/*", "graphgym*/amazonphoto_*", "graphgym*/tu_imdb_*"),
+        "mnasnet/*/zcu102",
+    ),
+    "p1_f5": (
+        *("transnas_micro/taskonomy_autoencoder/*", "*/computers/*", "graphgym*/amazoncomputers_*"),
+        *("graphgym*/tu_proteins_*", "mnasnet/*/vck190"),
+    ),
+}
+
+_SAME_CELLS = ("nasbench201/*", "transnas_micro/*")
+_SPACES: Mapping[str, tuple[str, ...]] = {
+    "p2_nasbench201": _SAME_CELLS,  # serves TransNAS too
+    "p2_nasbench101": ("nasbench101/*",),
+    "p2_nasbench_macro": ("nasbench_macro/*",),
+    "p2_nasbench_graph": ("nasbench_graph/*",),
+    "p2_mnasnet": ("mnasnet/*",),
+    "p2_fbnet": ("fbnet/*",),
+    "p2_autoformer": ("autoformer/*",),
+    "p2n_nasbench201": ("nasbench201/*",),
+    "p2n_transnas_micro": ("transnas_micro/*",),
+}
+
+_PHONES_AND_CPUS = ("silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1", "samsung_s7")
+_OTHERS = ("gold_6226", "fpga", "pixel2", "raspi4", "eyeriss")
+HELP_TRAINED: Mapping[str, tuple[str, ...]] = {
+    "nasbench201": ("1080ti_1", "1080ti_32", "1080ti_256", *_PHONES_AND_CPUS),
+    "fbnet": ("1080ti_1", "1080ti_32", "1080ti_64", *_PHONES_AND_CPUS),
+}
+HELP_ASKED: Mapping[str, tuple[str, ...]] = {
+    "nasbench201": ("titan_rtx_1", "titan_rtx_32", "titan_rtx_256", *_OTHERS),
+    "fbnet": ("titan_rtx_1", "titan_rtx_32", "titan_rtx_64", *_OTHERS),
+}
+_GPUS = tuple(device for device in FBNET_DEVICES if device.endswith(("_1", "_32", "_64")) and "ph" not in device)
+NASFLAT_SPLITS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "FD": (HELP_TRAINED["fbnet"], ("fpga", "raspi4", "eyeriss")),
+    "FA": (_GPUS, ("gold_6226", "essential_ph_1", "samsung_s7", "pixel2")),
+    "F1": (
+        ("2080ti_1", "essential_ph_1", "silver_4114", "titan_rtx_1", "titan_rtx_32"),
+        ("eyeriss", "fpga", "raspi4", "samsung_a50", "samsung_s7"),
+    ),
+    "F2": (
+        ("essential_ph_1", "gold_6226", "gold_6240", "pixel3", "raspi4"),
+        ("1080ti_1", "1080ti_32", "2080ti_32", "titan_rtx_1", "titanxp_1"),
+    ),
+    "F3": (
+        ("essential_ph_1", "pixel2", "pixel3", "raspi4", "samsung_s7"),
+        ("1080ti_1", "1080ti_32", "2080ti_1", "titan_rtx_1", "titan_rtx_32"),
+    ),
+    "F4": (
+        (
+            *("1080ti_64", "2080ti_1", "eyeriss", "gold_6226", "gold_6240", "raspi4", "samsung_s7", "silver_4210r"),
+            *("titan_rtx_1", "titan_rtx_32"),
+        ),
+        ("1080ti_1", "pixel2", "essential_ph_1"),
+    ),
+}
+"""Devices trained on and devices asked about. An earlier revision of the authors' code asked FD about titanx and gold_6240;
+this is the later one, which is HELP's own."""
+
+_HW_NAS_BENCH = (
+    *("nasbench201/*/energy_mj/*", "nasbench201/cifar100/latency_ms/*", "nasbench201/imagenet16_120/latency_ms/*"),
+    "nasbench201/cifar10/latency_ms/edge*",
+)
+DEVICES_OF_SPACE: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "nasbench201": ("cifar10", NASBENCH201_DEVICES),
+    "fbnet": ("imagenet", FBNET_DEVICES),
+    "ofa_mobilenetv3": ("imagenet", tuple(device.replace("titan_xp", "titanxp") for device in OFA_DEVICES)),
+}
+_OTHER_NAMES = {"raspi4": ("hat_transformer/*/raspberrypi",), "titanxp": ("hat_transformer/*/titanxp",)}
+
+
+def hardware(device: str) -> str:
+    """The device without its batch size: 1080ti_32 and 1080ti_1 are one."""
+    name, _, last = device.rpartition("_")
+    return name if last in ("1", "32", "64", "256") and name != "essential_ph" else device
+
+
+def _device_patterns(trained: Mapping[str, tuple[str, ...]], asked: Iterable[str]) -> tuple[str, ...]:
+    """Everything but the trained devices in their spaces, the asked hardware in all others, and all of HW-NAS-Bench."""
+    hidden = {hardware(device) for device in asked}
+    patterns = [
+        f"{space}/{dataset}/latency_ms/{device}"
+        for space, (dataset, devices) in DEVICES_OF_SPACE.items()
+        for device in devices
+        if (device not in trained[space] if space in trained else hardware(device) in hidden)
+    ]
+    return (*patterns, *(name for one in sorted(hidden) for name in _OTHER_NAMES.get(one, ())), *_HW_NAS_BENCH)
+
+
+def _device_trainings() -> dict[str, tuple[str, ...]]:
+    asked = [device for devices in HELP_ASKED.values() for device in devices]
+    found = {"p3_help": _device_patterns(HELP_TRAINED, asked)}
+    for split, (trained, tested) in NASFLAT_SPLITS.items():
+        if split != "FD":  # HELP's training serves it
+            found[f"p3_{split.lower()}"] = _device_patterns({"fbnet": trained}, tested)
+    return found
+
+
+@cache
+def trainings() -> Mapping[str, tuple[str, ...]]:
+    """What each leave-out training must not see, by its name."""
+    found = {CHAMPION: ("*/cifar100/*",), **_FOLDS, **_SPACES, **_device_trainings()}
+    return MappingProxyType({name: (*patterns, *ALWAYS_LEFT_OUT) for name, patterns in found.items()})
+
+
+def left_out_of(training: str) -> tuple[str, ...]:
+    """What that training must not see.
+
+    Raises:
+        BenchmarkError: if there is no such training.
+    """
+    if training not in trainings():
+        raise BenchmarkError(f"expected one of the trainings {', '.join(trainings())}, got {training!r}")
+    return trainings()[training]

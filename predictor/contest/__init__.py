@@ -1,0 +1,1 @@
+"""The contest: our forecasts and what a user would pick instead, on the same support sets, scored alike and kept."""

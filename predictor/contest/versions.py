@@ -1,0 +1,48 @@
+"""The model version that may answer a case: the one of the case's leave-out training, if it saw nothing that it must not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from predictor.benchmarks.leave_out import CHAMPION
+from predictor.benchmarks.protocols import Case
+from predictor.champion import shipped_champion
+from predictor.checkpoint import MANIFEST_FILE, read
+from predictor.errors import CheckpointError
+from predictor.meta_predictor import MetaPredictor
+
+
+def directory_of(training: str, versions: Path | None) -> Path | None:
+    """Where that training's version is, if it is there; the champion's is the shipped one unless another is given."""
+    if versions is not None and (versions / training / MANIFEST_FILE).is_file():
+        return versions / training
+    return shipped_champion() if training == CHAMPION else None
+
+
+def seen(manifest: Mapping[str, Any], case: Case) -> tuple[str, ...]:
+    """Tasks that a version was trained, fine-tuned or calibrated on, or chosen by, though the case leaves them out.
+
+    Raises:
+        CheckpointError: if the manifest does not say what the version was trained on.
+    """
+    if "trained_on" not in manifest or "validation" not in manifest.get("kept_out", {}):
+        raise CheckpointError("expected a manifest that names trained_on and kept_out, got one that does not")
+    used = {*manifest["trained_on"], *manifest["kept_out"]["validation"], *manifest.get("fine_tuned_on", ())}
+    return tuple(sorted(name for name in used if case.leaves_out(name)))
+
+
+def version_for(case: Case, directory: Path) -> MetaPredictor:
+    """The version in that directory.
+
+    Raises:
+        CheckpointError: if it cannot be read, or saw what the case leaves out.
+    """
+    leaked = seen(read(directory)[1], case)
+    if leaked:
+        raise CheckpointError(
+            f"{case.name}: expected a version that did not see what is left out, got {directory}, "
+            f"which saw {len(leaked)} such tasks: {', '.join(leaked[:5])}"
+        )
+    return MetaPredictor.load(directory)
