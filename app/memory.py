@@ -16,6 +16,7 @@ from typing import Any
 
 _M_ARENA_MAX, _NUM_ARENAS = -8, 2
 _M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES = -3, 8 * 1024 * 1024
+_M_TRIM_THRESHOLD, _KEPT_BYTES = -1, 32 * 1024 * 1024
 _TRIM_SECONDS = 5.0
 _MIN_WORK_SECONDS = 0.25  # of processor time: whoever did less freed next to nothing
 
@@ -24,12 +25,18 @@ def give_back_freed_memory() -> bool:
     """Lets all threads share two arenas and maps large blocks by themselves, and from then on trims in the background;
     whether that took effect (it does with glibc).
 
+    What a forward pass works with is kept for the next one: to give it back and ask for it again takes as long as the pass.
     To be called once in a process, before threads start.
     """
     mallopt, trim = _of_c_library("mallopt"), _of_c_library("malloc_trim")
     if mallopt is None or trim is None:
         return False
-    is_taken = bool(mallopt(_M_ARENA_MAX, _NUM_ARENAS)) and bool(mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES))
+    wanted = (
+        (_M_ARENA_MAX, _NUM_ARENAS),
+        (_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES),
+        (_M_TRIM_THRESHOLD, _KEPT_BYTES),
+    )
+    is_taken = all(mallopt(parameter, value) for parameter, value in wanted)
     trimmer = Trimmer(lambda: trim(0), time.process_time)
     threading.Thread(target=_trim_for_ever, args=(trimmer,), name="memory-trim", daemon=True).start()
     return is_taken

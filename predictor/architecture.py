@@ -9,22 +9,21 @@ Notation: N nodes, E edges.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from predictor.canonical_order import canonical_order
 from predictor.errors import InvalidGraphError
+from predictor.wiring import Edges, Wiring, wiring
 
 HASH_ALGORITHM = "archcast-dag-1"
 DERIVED_ATTRIBUTES = frozenset({"params", "flops"})
 """Global attributes that follow from the rest: known or not, the architecture is the same, so no hash contains them."""
 
-_SHARED_EDGES = {edge: edge for edge in itertools.combinations(range(32), 2)}
 
 AttributeValue = bool | int | float | str
 Attributes = tuple[tuple[str, AttributeValue], ...]
@@ -72,6 +71,11 @@ class Operation:
         """Canonical text; equal operations have equal keys and different ones do not."""
         return json.dumps([self.kind, *([name, value] for name, value in self.attributes)], separators=(",", ":"))
 
+    @cached_property
+    def quoted_key(self) -> str:
+        """The key as Python writes it."""
+        return repr(self.key)
+
     def get(self, name: str, default: AttributeValue | None = None) -> AttributeValue | None:
         """The attribute of that name, or `default`."""
         return next((value for own, value in self.attributes if own == name), default)
@@ -89,27 +93,15 @@ class Architecture:
     """
 
     operations: tuple[Operation, ...]
-    edges: tuple[tuple[int, int], ...]  # (E, 2) as (source, target)
+    edges: Edges  # (E, 2) as (source, target)
     global_attributes: Attributes = ()
     genotype: str | None = field(default=None, compare=False)
+    _wiring: Wiring = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        num_nodes = len(self.operations)
-        if num_nodes == 0:
-            raise InvalidGraphError("expected at least one node, got none")
-        if len(set(self.edges)) != len(self.edges):
-            repeated = next(edge for edge in self.edges if self.edges.count(edge) > 1)
-            raise InvalidGraphError(f"expected every edge once, got {list(repeated)} more than once")
-        for source, target in self.edges:
-            if not (0 <= source < num_nodes and 0 <= target < num_nodes):
-                raise InvalidGraphError(
-                    f"expected edges between nodes 0 to {num_nodes - 1}, got an edge from {source} to {target}"
-                )
-            if source == target:
-                raise InvalidGraphError(f"expected no edge from a node to itself, got one at node {source}")
-        if len(self.topological_order) != num_nodes:
-            stuck = sorted(set(range(num_nodes)) - set(self.topological_order))
-            raise InvalidGraphError(f"expected a graph without cycles, got one through or before nodes {stuck[:10]}")
+        shared = wiring(len(self.operations), self.edges)
+        object.__setattr__(self, "_wiring", shared)
+        object.__setattr__(self, "edges", shared.edges)
 
     @classmethod
     def build(
@@ -132,33 +124,20 @@ class Architecture:
         """N."""
         return len(self.operations)
 
-    @cached_property
+    @property
     def predecessors(self) -> tuple[tuple[int, ...], ...]:
         """For every node the nodes that feed it."""
-        found: list[list[int]] = [[] for _ in self.operations]
-        for source, target in self.edges:
-            found[target].append(source)
-        return tuple(map(tuple, found))
+        return self._wiring.predecessors
 
-    @cached_property
+    @property
     def successors(self) -> tuple[tuple[int, ...], ...]:
         """For every node the nodes it feeds."""
-        found: list[list[int]] = [[] for _ in self.operations]
-        for source, target in self.edges:
-            found[source].append(target)
-        return tuple(map(tuple, found))
+        return self._wiring.successors
 
-    @cached_property
+    @property
     def topological_order(self) -> tuple[int, ...]:
-        """Nodes so that every edge points forward; shorter than N only while validation looks for a cycle."""
-        waiting = [len(sources) for sources in self.predecessors]
-        order = [node for node, count in enumerate(waiting) if count == 0]
-        for node in order:  # grows while it is walked
-            for target in self.successors[node]:
-                waiting[target] -= 1
-                if waiting[target] == 0:
-                    order.append(target)
-        return tuple(order)
+        """Nodes so that every edge points forward."""
+        return self._wiring.topological_order
 
     @cached_property
     def canonical_order(self) -> tuple[int, ...]:
@@ -179,11 +158,10 @@ class Architecture:
         Raises:
             TooSymmetricError: see `canonical_order`.
         """
-        digest = hashlib.sha256(f"{HASH_ALGORITHM}\n".encode())
-        digest.update(repr(_certificate(self, self.canonical_order)).encode())
         identity = [pair for pair in self.global_attributes if pair[0] not in DERIVED_ATTRIBUTES]
-        digest.update(json.dumps(identity, separators=(",", ":")).encode())
-        return digest.hexdigest()[:32]
+        attributes = json.dumps(identity, separators=(",", ":")) if identity else "[]"
+        text = f"{HASH_ALGORITHM}\n{_certificate(self, self.canonical_order)}{attributes}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def canonical(self) -> Architecture:
         """The same architecture with its nodes in canonical order and its edges sorted."""
@@ -194,14 +172,6 @@ class Architecture:
             self.global_attributes,
             self.genotype,
         )
-
-    def compact(self) -> Architecture:
-        """This architecture in as little memory as it can do with, for whoever keeps thousands: edges are shared, and what
-        they tell again in microseconds is forgotten."""
-        object.__setattr__(self, "edges", tuple([_SHARED_EDGES.get(edge, edge) for edge in self.edges]))
-        for name in ("predecessors", "successors"):
-            self.__dict__.pop(name, None)
-        return self
 
     def __eq__(self, other: object) -> bool:
         return self.hash == other.hash if isinstance(other, Architecture) else NotImplemented
@@ -275,12 +245,18 @@ def _edge_from_json(number: int, edge: object) -> tuple[int, int]:
     raise InvalidGraphError(f"edge {number}: expected two whole numbers [source, target], got {edge!r}")
 
 
-def _certificate(
-    architecture: Architecture, order: Sequence[int]
-) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
+def _certificate(architecture: Architecture, order: tuple[int, ...]) -> str:
     """Operations and edges as they read in that order: equal certificates mean the same labelled graph."""
-    position = [0] * len(order)
-    for place, node in enumerate(order):
-        position[node] = place
-    edges = sorted((position[source], position[target]) for source, target in architecture.edges)
-    return tuple(architecture.operations[node].key for node in order), tuple(edges)
+    operations = _written([architecture.operations[node].quoted_key for node in order])
+    return f"({operations}, {_edges_certificate(order, architecture.edges)})"
+
+
+@lru_cache(maxsize=4_096)
+def _edges_certificate(order: tuple[int, ...], edges: Edges) -> str:
+    position = {node: place for place, node in enumerate(order)}
+    return repr(tuple(sorted((position[source], position[target]) for source, target in edges)))
+
+
+def _written(parts: Sequence[str]) -> str:
+    """A tuple as Python writes it, of parts that are written already."""
+    return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"

@@ -41,25 +41,33 @@ def canonical_order(
     Raises:
         TooSymmetricError: if the graph has so many look-alike parts that the order is not found within the limit.
     """
+    if all(source in predecessors[target] for source, target in itertools.pairwise(order)):
+        return tuple(order)  # a path through all nodes: depth alone tells them apart
+    signatures = _signatures(kinds, predecessors, successors, order)
+    if len(set(signatures)) == len(signatures):
+        return tuple(sorted(range(len(signatures)), key=signatures.__getitem__))
     part = _Part(dict(enumerate(predecessors)), dict(enumerate(successors)))
     search = _Search(len(kinds))
-    return search.solved(part, search.refined(part, _first_colors(kinds, part, order)), first_only=False, depth=0)
+    colors = search.refined(part, _ranked(dict(enumerate(signatures))))
+    return search.solved(part, colors, first_only=False, depth=0)
 
 
-def _first_colors(kinds: Sequence[str], part: _Part, order: Sequence[int]) -> Colors:
+def _signatures(
+    kinds: Sequence[str],
+    predecessors: Sequence[Sequence[int]],
+    successors: Sequence[Sequence[int]],
+    order: Sequence[int],
+) -> list[tuple[int, int, str, int, int]]:
+    """What tells nodes apart before their neighbours are compared: depth, height, kind, how many edges come and go."""
     depth, height = [0] * len(kinds), [0] * len(kinds)
     for node in order:
-        for target in part.successors[node]:
-            depth[target] = max(depth[target], depth[node] + 1)
+        depth[node] = 1 + max([depth[source] for source in predecessors[node]], default=-1)
     for node in reversed(order):
-        for target in part.successors[node]:
-            height[node] = max(height[node], height[target] + 1)
-    return _ranked(
-        {
-            node: (depth[node], -height[node], kind, len(part.predecessors[node]), len(part.successors[node]))
-            for node, kind in enumerate(kinds)
-        }
-    )
+        height[node] = 1 + max([height[target] for target in successors[node]], default=-1)
+    return [
+        (depth[node], -height[node], kind, len(predecessors[node]), len(successors[node]))
+        for node, kind in enumerate(kinds)
+    ]
 
 
 def _ranked(signatures: Mapping[int, object]) -> dict[int, int]:

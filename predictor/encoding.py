@@ -18,6 +18,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 
 import numpy as np
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
+from predictor.wiring import Edges
 
 ENCODING_VERSION = 1
 
@@ -65,6 +67,7 @@ NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 
 _COST = _NUM_STATIC - 2  # column of the cost proxy among the static features
 _WORK = _NUM_STATIC - 1  # column of the flag for trainable operations
 _KERNEL_SIZES = (1.0, 3.0, 5.0, 7.0)
+_UNREACHED, _MOST_WAYS = 1e9, 1e12
 _LARGEST = 2.0**63  # numbers beyond it look like it
 
 
@@ -173,8 +176,8 @@ class ArchitectureEncoder:
     def __init__(self, capacity: int = 30_000) -> None:
         self._capacity = capacity
         self._encoded: OrderedDict[tuple[object, ...], EncodedArchitecture] = OrderedDict()
-        self._rows: dict[Operation, int] = {}
-        self._table = np.zeros((256, _NUM_STATIC), np.float32)
+        self._rows: dict[str, int] = {}  # by the operation's key
+        self._table = np.zeros((256, _NUM_STATIC), np.float32)  # the first row is padding
         self._lock = Lock()
 
     def encode(self, architecture: Architecture) -> EncodedArchitecture:
@@ -201,41 +204,50 @@ class ArchitectureEncoder:
         num_edges = np.array([len(one.edges) for one in encoded])
         batch, width = len(encoded), int(sizes.max(initial=1))
         mask = np.arange(width)[None, :] < sizes[:, None]  # (B, N)
-        static = np.zeros((batch, width, _NUM_STATIC), np.float32)
+        rows = np.zeros((batch, width), np.int32)
         adjacency = np.zeros((batch, width, width), np.float32)
+        edges = np.zeros((width, width, batch), np.float32)
         if batch:
-            static[mask] = self._table[np.concatenate([one.operations for one in encoded])]
-            edges = np.concatenate([one.edges for one in encoded])
-            adjacency[np.repeat(np.arange(batch), num_edges), edges[:, 0], edges[:, 1]] = 1.0
+            rows[mask] = np.concatenate([one.operations for one in encoded])
+            source, target = np.concatenate([one.edges for one in encoded]).T
+            graph = np.repeat(np.arange(batch), num_edges)
+            adjacency[graph, source, target] = edges[source, target, graph] = 1.0
         attributes = np.stack([one.attributes for one in encoded]) if batch else np.zeros((0, _num_attributes()))
         return _assembled(
-            torch.from_numpy(static),
+            torch.from_numpy(self._table[rows]),
+            edges,
             torch.from_numpy(adjacency),
             torch.from_numpy(mask.astype(np.float32)),
-            torch.from_numpy(attributes.astype(np.float32)),
+            torch.from_numpy(attributes.astype(np.float32, copy=False)),
         )
 
     def _encode(self, architecture: Architecture) -> EncodedArchitecture:
-        order = architecture.topological_order
-        position = {node: place for place, node in enumerate(order)}
-        edges = [(position[source], position[target]) for source, target in architecture.edges]
+        order, operations = architecture.topological_order, architecture.operations
         return EncodedArchitecture(
-            np.fromiter((self._row(architecture.operations[node]) for node in order), np.int32, len(order)),
-            np.array(edges, np.int16).reshape(-1, 2).copy(),  # reshaped without a copy, it would keep two arrays
+            np.array([self._row(operations[node]) for node in order], np.int32),
+            _ordered_edges(order, architecture.edges),
             _attribute_features(architecture.global_attributes),
         )
 
     def _row(self, operation: Operation) -> int:
-        row = self._rows.get(operation)
-        if row is None:
-            features = _static_features(operation)
-            with self._lock:
-                row = len(self._rows)
-                if row == len(self._table):
-                    self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-                self._table[row] = features
-                self._rows[operation] = row
+        row = self._rows.get(operation.key)
+        return self._new_row(operation) if row is None else row
+
+    def _new_row(self, operation: Operation) -> int:
+        features = _static_features(operation)
+        with self._lock:
+            row = self._rows.setdefault(operation.key, 1 + len(self._rows))  # another thread may have been faster
+            if row == len(self._table):
+                self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+            self._table[row] = features
         return row
+
+
+@lru_cache(maxsize=4_096)
+def _ordered_edges(order: tuple[int, ...], edges: Edges) -> NDArray[np.int16]:  # (N,), (E, 2) -> (E, 2)
+    """Edges between places in the order. Whole search spaces share a few of them, so those seen lately are kept."""
+    position = {node: place for place, node in enumerate(order)}
+    return np.array([(position[source], position[target]) for source, target in edges], np.int16).reshape(-1, 2)
 
 
 def _num_attributes() -> int:
@@ -263,64 +275,66 @@ _NO_ATTRIBUTES.flags.writeable = False
 
 @dataclass(frozen=True)
 class _Paths:
-    """Per node, over all ways from where nothing comes in: most and least weight, and the number of ways."""
+    """Per node, over all ways from where nothing comes in: most and least of each weight, and the number of ways."""
 
-    longest: Tensor  # (B, N)
-    shortest: Tensor  # (B, N)
+    longest: Tensor  # (P, B, N)
+    shortest: Tensor  # (P, B, N)
     ways: Tensor  # (B, N)
 
 
-def _paths(adjacency: Tensor, weights: Tensor, mask: Tensor) -> _Paths:
-    """Dynamic programme over nodes in topological order, all graphs at once; a node's own weight is included."""
-    far = 1e9
-    longest, shortest, ways = weights.clone(), weights.clone(), mask.clone()
-    for node in range(1, weights.shape[1]):
-        into = adjacency[:, :node, node]  # (B, node)
-        fed = into.sum(1) > 0
-        most = torch.where(into > 0, longest[:, :node], -far).amax(1)
-        least = torch.where(into > 0, shortest[:, :node], far).amin(1)
-        longest[:, node] += torch.where(fed, most, 0.0)
-        shortest[:, node] += torch.where(fed, least, 0.0)
-        ways[:, node] = torch.where(fed, (into * ways[:, :node]).sum(1).clamp(max=1e12), ways[:, node])
-    return _Paths(longest, shortest, ways)
+def _paths(into: NDArray[np.float32], mask: Tensor, *weights: Tensor) -> _Paths:  # (N, N, B), (B, N), P × (B, N)
+    """Dynamic programme over nodes in topological order, all graphs at once; a node's own weight is included.
+
+    `into` is 1 at [target, source]. In NumPy, whose calls are cheaper, and with graphs last, so that what is done for each of
+    them runs along the memory.
+    """
+    blocked = np.float32(_UNREACHED) * (into == 0.0)
+    is_fed = into.max(axis=1) > 0.0  # (N, B)
+    longest = np.stack([one.numpy().T for one in weights])  # (P, N, B)
+    shortest, ways = longest.copy(), np.array(mask.numpy().T, order="C")
+    for node in range(1, len(into)):
+        fed = is_fed[node]
+        longest[:, node] += fed * (longest[:, :node] - blocked[node, :node]).max(axis=1)
+        shortest[:, node] += fed * (shortest[:, :node] + blocked[node, :node]).min(axis=1)
+        count = np.minimum((into[node, :node] * ways[:node]).sum(axis=0), np.float32(_MOST_WAYS))
+        ways[node] = np.where(fed, count, ways[node])
+    return _Paths(_graphs_first(longest), _graphs_first(shortest), _graphs_first(ways))
 
 
-def _paths_together(*problems: tuple[Tensor, Tensor, Tensor]) -> list[_Paths]:
-    """`_paths` of several (adjacency, weights, mask) in one go: for few graphs the number of calls is what costs."""
-    adjacency, weights, mask = (torch.cat(tensors) for tensors in zip(*problems, strict=True))
-    found, batch = _paths(adjacency, weights, mask), len(problems[0][0])
-    rows = [slice(number * batch, (number + 1) * batch) for number in range(len(problems))]
-    return [_Paths(found.longest[own], found.shortest[own], found.ways[own]) for own in rows]
+def _graphs_first(values: NDArray[np.float32]) -> Tensor:  # (…, N, B) -> (…, B, N)
+    return torch.from_numpy(np.ascontiguousarray(values.swapaxes(-1, -2)))
 
 
-def _assembled(static: Tensor, adjacency: Tensor, mask: Tensor, attributes: Tensor) -> GraphBatch:
+def _assembled(
+    static: Tensor, edges: NDArray[np.float32], adjacency: Tensor, mask: Tensor, attributes: Tensor
+) -> GraphBatch:
+    """From what is known node by node; `edges` (N, N, B) is the adjacency with graphs last."""
     work, cost = static[..., _WORK] * mask, static[..., _COST] * mask
-    reverse = adjacency.flip(1, 2).transpose(1, 2)
-    forward, backward, work_paths, cost_paths = _paths_together(
-        (adjacency, mask, mask), (reverse, mask.flip(1), mask.flip(1)), (adjacency, work, mask), (adjacency, cost, mask)
-    )
-    height, onward = backward.longest.flip(1), backward.ways.flip(1)
-    deepest = (forward.longest * mask).amax(1, keepdim=True).clamp(min=1.0)
+    forward = _paths(edges.swapaxes(0, 1), mask, mask, work, cost)
+    backward = _paths(edges[::-1, ::-1], mask.flip(1), mask.flip(1))
+    depth, most, least = forward.longest[0], forward.longest[1:], forward.shortest[1:]
+    height, onward = backward.longest[0].flip(1), backward.ways.flip(1)
+    deepest = (depth * mask).amax(1, keepdim=True).clamp(min=1.0)
     sinks = mask * (adjacency.sum(2) == 0)
     total_ways = (forward.ways * sinks).sum(1).clamp(min=1.0)
     share = (forward.ways * onward / total_ways[:, None]).clamp(max=1.0) * mask
     positional = torch.stack(
         [
-            forward.longest / deepest,
+            depth / deepest,
             height / deepest,
             torch.log2(1 + adjacency.sum(1)),
             torch.log2(1 + adjacency.sum(2)),
             share,
-            torch.log2(forward.longest.clamp(min=1.0)) / 4,
+            torch.log2(depth.clamp(min=1.0)) / 4,
         ],
         dim=-1,
     )  # (B, N, positional)
     nodes = torch.cat([static, positional * mask[..., None]], dim=-1)
     at_end = [
-        (work_paths.longest * sinks).amax(1),
-        _least(work_paths.shortest, sinks),
-        (cost_paths.longest * sinks).amax(1),
-        _least(cost_paths.shortest, sinks),
+        (most[0] * sinks).amax(1),
+        _least(least[0], sinks),
+        (most[1] * sinks).amax(1),
+        _least(least[1], sinks),
         (share * work).sum(1),
         (share * cost).sum(1),
         cost.sum(1),

@@ -32,13 +32,14 @@ from predictor.meta.inner_loop import InnerLoopConfig, inner_loop
 from predictor.prediction import Predictions
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
+from predictor.surrogate.fast_surrogate import FastSurrogate
 from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPInputs, ResidualGP
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
 from predictor.tasks import SupportSet, Task
 
-_CHUNK = 2048  # architectures per forward pass
-_MAX_NODE_PAIRS = 2_000_000  # and pairs of (padded) nodes, since attention looks at all of them
+_MAX_NODES = 3_072  # (padded) in one forward pass: what it computes with then stays near the processor
+_MAX_NODE_PAIRS = 2_000_000  # that attention looks at in one inner loop
 _NUM_FOLDS = 4
 _MAX_ADAPTED = 256  # support architectures that the inner loop looks at
 _FARTHEST = 20.0  # standardised units beyond which the surrogate is not believed
@@ -142,12 +143,6 @@ class MetaPredictor:
             self._of_thread.surrogate = copy.deepcopy(self._surrogate).to("meta")
         shape: Surrogate = self._of_thread.surrogate
         return shape
-
-    def with_parameters(self, parameters: Mapping[str, Tensor]) -> Surrogate:
-        """The surrogate at these parameters, which are shared, not copied; any number of threads may call it."""
-        surrogate = copy.deepcopy(self.stateless)
-        surrogate.load_state_dict(parameters, assign=True)
-        return surrogate.eval().requires_grad_(False)
 
     @property
     def log_step_sizes(self) -> Tensor:
@@ -317,7 +312,7 @@ class AdaptedPredictor:
     ) -> None:
         self._meta, self._around, self._process, self._own_factor = meta, surroundings, process, own
         self._parameters = parameters
-        self._surrogate = meta.with_parameters(parameters)
+        self._surrogate = FastSurrogate(parameters)
         self.task = surroundings.task
         self.model_version = meta.version
         self.num_observations = num_observations if num_observations is not None else len(support or ())
@@ -339,7 +334,7 @@ class AdaptedPredictor:
     def _gp_inputs(
         self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor, embedding: Tensor
     ) -> GPInputs:
-        decisions = torch.tensor([self._around.space.features(a) for a in architectures], dtype=torch.float64)
+        decisions = torch.from_numpy(np.array([self._around.space.features(a) for a in architectures], np.float64))
         statistics = self._around.reference.standardised(batch.globals).double()
         return GPInputs(mean.double(), (embedding.double(), statistics, decisions.reshape(len(architectures), -1)))
 
@@ -446,7 +441,7 @@ def _chunks(architectures: Sequence[Architecture]) -> Iterator[Sequence[Architec
     start, most = 0, 0
     for place, architecture in enumerate(architectures):
         most = max(most, architecture.num_nodes)
-        if place > start and (place - start == _CHUNK or (place - start + 1) * most**2 > _MAX_NODE_PAIRS):
+        if place > start and (place - start + 1) * most > _MAX_NODES:
             yield architectures[start:place]
             start, most = place, architecture.num_nodes
     if start < len(architectures):

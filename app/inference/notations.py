@@ -211,7 +211,7 @@ def identified(space: SearchSpace, architecture: Architecture) -> ParsedArchitec
     """An architecture that the space made, with its id and its text. Raises the predictor's errors."""
     genotype = architecture.genotype
     text = space.format(architecture) if genotype is None else genotype
-    return ParsedArchitecture(architecture.hash, text, architecture.compact())
+    return ParsedArchitecture(architecture.hash, text, architecture)
 
 
 def sampled(space: SearchSpace, count: int, seed: int) -> list[ParsedArchitecture]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from predictor.architecture import Architecture, AttributeValue, Operation
 
@@ -17,8 +18,13 @@ def build_chain(
 ) -> Architecture:
     """input -> operations in order -> output."""
     nodes = (_INPUT, *operations, _OUTPUT)
-    edges = ((node, node + 1) for node in range(len(nodes) - 1))
-    return Architecture.build(nodes, edges, global_attributes, genotype)
+    return Architecture.build(nodes, _edges(len(nodes)), global_attributes, genotype)
+
+
+@lru_cache(maxsize=256)
+def _edges(num_nodes: int) -> tuple[tuple[int, int], ...]:
+    """From every node to the next; architectures of one length share them."""
+    return tuple((node, node + 1) for node in range(num_nodes - 1))
 
 
 def read_chain(architecture: Architecture) -> tuple[Operation, ...] | None:

@@ -25,6 +25,7 @@ LAYERS = tuple((channels, stride if n == 0 else 1) for channels, layers, stride 
 _SHAPES = ((3, 1, 1), (3, 1, 2), (3, 3, 1), (3, 6, 1), (5, 1, 1), (5, 1, 2), (5, 3, 1), (5, 6, 1))
 """(kernel_size, expansion, groups) in the order of `BLOCK_NAMES`, less the skip."""
 
+_INDICES = frozenset(range(len(BLOCK_NAMES)))
 _EXPECTED = f"a JSON list of {len(LAYERS)} block indices 0 to {len(BLOCK_NAMES) - 1} or block names"
 
 
@@ -54,6 +55,8 @@ class FBNet(DecisionSpace):
     def _read(self, notation: Notation) -> Choices:
         value = self._from_text(notation) if isinstance(notation, str) else notation
         layers = read_list(value, self.name, _EXPECTED, len(LAYERS))
+        if set(map(type, layers)) == {int} and _INDICES.issuperset(layers):
+            return tuple(layers)  # type: ignore[arg-type]
         return tuple(self._block(number, block) for number, block in enumerate(layers, start=1))
 
     def _from_text(self, text: str) -> object:

@@ -18,7 +18,7 @@ def read_json_object(notation: object, space_name: str) -> Mapping[str, Any]:
     """
     if isinstance(notation, str):
         try:
-            notation = json.loads(notation, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
+            notation = _STRICT.decode(notation)
         except (ValueError, RecursionError) as error:
             raise NotationError(f"{space_name}: expected the text of a JSON object, got {error}") from None
     if not isinstance(notation, Mapping):
@@ -69,3 +69,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {shortened(next(name for name in names if names.count(name) > 1))} more than once")
     return found
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)

@@ -9,9 +9,9 @@ Notation: V vertices.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain, compress, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,23 +80,27 @@ class NASBench101(SearchSpace):
                 )
         return tuple(str(name) for name in names)
 
-    def _read_matrix(self, value: object, num_vertices: int) -> list[Edge]:
+    def _read_matrix(self, value: object, num_vertices: int) -> tuple[Edge, ...]:
         rows = read_list(value, self.name, f"matrix as a list of {num_vertices} rows, one an operation", num_vertices)
-        edges = []
+        if not _is_matrix(rows):
+            self._check_matrix(rows)
+        edges = tuple(compress(_pairs(num_vertices), chain.from_iterable(rows)))  # type: ignore[arg-type]
+        for source, target in edges:
+            if target <= source:
+                raise NotationError(
+                    f"{self.name}: expected an upper triangular matrix, got an edge from {source} to {target}"
+                )
+        return edges
+
+    def _check_matrix(self, rows: Sequence[object]) -> None:
+        """Looks at every entry; raises NotationError."""
         for source, row in enumerate(rows):
-            entries = read_list(row, self.name, f"matrix[{source}] as a list of {num_vertices} entries", num_vertices)
+            entries = read_list(row, self.name, f"matrix[{source}] as a list of {len(rows)} entries", len(rows))
             for target, entry in enumerate(entries):
                 if not is_whole_number(entry) or entry not in (0, 1):
                     raise NotationError(
                         f"{self.name}: matrix[{source}][{target}]: expected 0 or 1, got {shortened(entry)}"
                     )
-                if entry and target <= source:
-                    raise NotationError(
-                        f"{self.name}: expected an upper triangular matrix, got an edge from {source} to {target}"
-                    )
-                if entry:
-                    edges.append((source, target))
-        return edges
 
     def format(self, architecture: Architecture) -> str:
         return _written(*self._cell_of(architecture))
@@ -178,6 +182,20 @@ class NASBench101(SearchSpace):
         raise SpaceTooLargeError(f"{self.name}: expected at most {MAX_ENUMERATED} genotypes to list, got {NUM_CELLS}")
 
 
+def _is_matrix(rows: Sequence[object]) -> bool:
+    """Whether these are square lists of nothing but 0 and 1, as they nearly always are."""
+    if not all(type(row) is list and len(row) == len(rows) for row in rows):
+        return False
+    entries: list[object] = list(chain.from_iterable(rows))  # type: ignore[arg-type]
+    return set(map(type, entries)) == {int} and set(entries) <= {0, 1}
+
+
+@lru_cache
+def _pairs(num_vertices: int) -> tuple[Edge, ...]:
+    """All pairs of vertices, row by row; architectures share them."""
+    return tuple(product(range(num_vertices), range(num_vertices)))
+
+
 def _are_cells(matrices: NDArray[np.int64]) -> NDArray[np.bool_]:  # (B, V, V) -> (B,)
     """Which upper triangular matrices lack no edge and have none too many: every vertex is on a path."""
     fed = matrices.sum(axis=1)[:, 1:].min(axis=1) > 0
@@ -193,11 +211,12 @@ def _is_plain(architecture: Architecture) -> bool:
 
 @lru_cache(maxsize=1 << 10)
 def _written(names: tuple[str, ...], edges: tuple[Edge, ...]) -> str:
-    """Canonical text of a cell."""
-    matrix = [[0] * len(names) for _ in names]
+    """Canonical text of a cell: JSON without spaces."""
+    matrix = [["0"] * len(names) for _ in names]
     for source, target in edges:
-        matrix[source][target] = 1
-    return json.dumps({"matrix": matrix, "ops": names}, separators=(",", ":"))
+        matrix[source][target] = "1"
+    rows, operations = "],[".join([",".join(row) for row in matrix]), '","'.join(names)
+    return f'{{"matrix":[[{rows}]],"ops":["{operations}"]}}'
 
 
 def _architecture(names: tuple[str, ...], edges: tuple[Edge, ...]) -> Architecture:
@@ -219,6 +238,8 @@ def _on_a_path(num_vertices: int, edges: Sequence[Edge]) -> set[int]:
 def _pruned(names: Sequence[str], edges: Sequence[Edge]) -> tuple[tuple[str, ...], tuple[Edge, ...]] | None:
     """The cell less the vertices that are not on a path from input to output; None if there is no path."""
     kept = sorted(_on_a_path(len(names), edges))
+    if len(kept) == len(names):
+        return tuple(names), tuple(edges)
     if not kept or kept[0] != 0 or kept[-1] != len(names) - 1:
         return None
     number = {vertex: place for place, vertex in enumerate(kept)}

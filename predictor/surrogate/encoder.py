@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from predictor.encoding import NUM_GLOBAL_FEATURES, NUM_NODE_FEATURES
 from predictor.surrogate.normalisation import LayerNormalisation
 
-_NUM_RELATIONS = 4
+NUM_RELATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class EdgeAttention(nn.Module):
 
     def forward(self, x: Tensor, allowed: Tensor) -> Tensor:  # (B, N, D), (B, H, N, N) -> (B, N, D)
         batch, num_nodes, width = x.shape
-        size = width // _NUM_RELATIONS
-        heads = self.project(x).reshape(batch, num_nodes, 3, _NUM_RELATIONS, size).permute(2, 0, 3, 1, 4)
+        size = width // NUM_RELATIONS
+        heads = self.project(x).reshape(batch, num_nodes, 3, NUM_RELATIONS, size).permute(2, 0, 3, 1, 4)
         query, key, value = heads[0], heads[1], heads[2]  # (B, H, N, D/H)
         scores = query @ key.transpose(-1, -2) / math.sqrt(size)  # (B, H, N, N)
         weights = torch.softmax(scores + (allowed - 1.0) * 1e4, dim=-1)

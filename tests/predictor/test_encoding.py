@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import networkx as nx
 import numpy as np
 import pytest
 import torch
 
+from predictor import encoding
 from predictor.architecture import Architecture, Operation
 from predictor.encoding import (
     KINDS,
@@ -256,3 +258,25 @@ def test_a_space_of_one_architecture_has_a_reference_too(cells, count) -> None:
     reference = SpaceReference.of(ArchitectureEncoder().batch(cells[:count]))
 
     assert bool(torch.isfinite(reference.standardised(ArchitectureEncoder().batch(cells).globals)).all())
+
+
+def test_threads_that_meet_an_operation_at_once_do_not_spoil_the_next_one(monkeypatch) -> None:
+    encoder, together = ArchitectureEncoder(), Barrier(2)
+    features = encoding._static_features
+
+    def at_once(operation: Operation) -> np.ndarray:
+        if operation.kind == "conv":
+            together.wait(10.0)
+        return features(operation)
+
+    monkeypatch.setattr(encoding, "_static_features", at_once)
+    first = [Architecture((Operation.of("conv"),), (), (("stem_channels", width),)) for width in (16, 32)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(encoder.encode, first))
+    second = Architecture((Operation.of("max_pool"),), ())
+    encoder.encode(second)
+
+    nodes = encoder.batch([*first, second]).nodes
+
+    assert nodes[:2, 0, KINDS.index("conv")].tolist() == [1.0, 1.0]
+    assert nodes[2, 0, KINDS.index("max_pool")] == 1.0

@@ -1,0 +1,131 @@
+"""The surrogate as it answers: the same numbers as `Surrogate`, in fewer and larger steps.
+
+`Surrogate` is written for gradients of gradients under vmap. Where none is asked for, a node's
+own state and the sums over its sources and targets come out of one product beside each other, and padded nodes are left
+alone until nodes are pooled, since no real node looks at them.
+
+Notation: B architectures, N nodes, F node features, G global features, C context features, D width, H heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, linear
+
+from predictor.surrogate.encoder import NUM_RELATIONS, relations
+
+_FAR = 1e4  # as in the encoder
+_LEAST = -80.0  # lower than any score that matters; where exp underflows, it takes ten times as long
+
+
+class _Affine:
+    """A linear layer's parameters."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], name: str) -> None:
+        self.weight, self.bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
+
+    def __call__(self, x: Tensor) -> Tensor:  # (…, in) -> (…, out)
+        return linear(x, self.weight, self.bias)
+
+    def added_to(self, total: Tensor, x: Tensor) -> Tensor:  # (M, out), (M, in) -> (M, out)
+        return torch.addmm(total, x, self.weight.T).add_(self.bias)
+
+
+class _Norm:
+    """A layer normalisation's parameters."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], name: str) -> None:
+        self.weight, self.bias = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
+
+    def __call__(self, x: Tensor) -> Tensor:  # (…, D) -> (…, D)
+        return layer_norm(x, self.bias.shape, self.weight, self.bias)
+
+
+class _Block:
+    """Attention along the edges, then a feed-forward over them."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], name: str) -> None:
+        self._attention_norm = _Norm(parameters, f"{name}.attention_norm")
+        self._project = _Affine(parameters, f"{name}.attention.project")
+        self._merge = _Affine(parameters, f"{name}.attention.merge")
+        forward = f"{name}.feed_forward"
+        self._feed_forward_norm = _Norm(parameters, f"{name}.feed_forward_norm")
+        self._hidden = torch.cat([parameters[f"{forward}.{part}.weight"] for part in ("own", "sources", "targets")], 1)
+        self._hidden_bias = parameters[f"{forward}.own.bias"]
+        self._feed_forward_merge = _Affine(parameters, f"{forward}.merge")
+
+    def __call__(self, x: Tensor, around: Tensor, allowed: Tensor) -> Tensor:
+        """(B * N, D), (B, 3 * N, N), (B * H, N, N) -> (B * N, D)."""
+        batch, _, num_nodes = around.shape
+        width = x.shape[-1]
+        heads = self._project(self._attention_norm(x)).view(batch, num_nodes, 3, NUM_RELATIONS, -1)
+        mixed = _attended(heads.permute(2, 0, 3, 1, 4).reshape(3, batch * NUM_RELATIONS, num_nodes, -1), allowed)
+        mixed = mixed.view(batch, NUM_RELATIONS, num_nodes, -1).transpose(1, 2)
+        x = self._merge.added_to(x, mixed.reshape(-1, width))
+        normal = self._feed_forward_norm(x).view(batch, num_nodes, width)
+        seen = torch.bmm(around, normal).view(-1, 3 * width)  # itself, its sources, its targets
+        return self._feed_forward_merge.added_to(x, gelu(linear(seen, self._hidden, self._hidden_bias)))
+
+
+class FastSurrogate:
+    """A surrogate at fixed parameters, for inference alone. Immutable; may be called from any thread."""
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        """From the parameters of a `Surrogate`, by name."""
+        names = {name.split(".")[2] for name in parameters if name.startswith("encoder.blocks.")}
+        self._blocks = [_Block(parameters, f"encoder.blocks.{number}") for number in range(len(names))]
+        self._node_embedding = _Affine(parameters, "encoder.node_embedding")
+        self._context_embedding = _Affine(parameters, "encoder.context_embedding")
+        self._pool_norm = _Norm(parameters, "encoder.pool_norm")
+        self._pooled = _Affine(parameters, "encoder.pooled")
+        self._whole = _Affine(parameters, "encoder.whole")
+        self._whole_merge = _Affine(parameters, "encoder.whole_merge")
+        self._joined = _Affine(parameters, "encoder.joined")
+        self._joined_merge = _Affine(parameters, "encoder.joined_merge")
+        self._head_norm = _Norm(parameters, "head.norm")
+        self._head_hidden = _Affine(parameters, "head.hidden")
+        self._mean = _Affine(parameters, "head.mean")
+        self._log_std = _Affine(parameters, "head.log_std")
+
+    def __call__(
+        self, nodes: Tensor, adjacency: Tensor, mask: Tensor, whole: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Surrogate.forward`: mean (B,), log standard deviation (B,), embedding (B, D)."""
+        with torch.inference_mode():
+            embedding = self._embedding(nodes, adjacency, mask, whole, context)
+            hidden = gelu(self._head_hidden(self._head_norm(embedding)))
+            log_std = 3.0 * (self._log_std(hidden) / 3.0).tanh() - 1.0
+            return self._mean(hidden).squeeze(-1), log_std.squeeze(-1), embedding
+
+    def _embedding(self, nodes: Tensor, adjacency: Tensor, mask: Tensor, whole: Tensor, context: Tensor) -> Tensor:
+        batch, num_nodes, _ = nodes.shape
+        allowed = relations(adjacency, mask).sub_(1.0).mul_(_FAR).view(-1, num_nodes, num_nodes)
+        itself = torch.eye(num_nodes, device=adjacency.device, dtype=adjacency.dtype).expand(batch, -1, -1)
+        around = torch.stack([itself, adjacency.transpose(1, 2), adjacency], 2).view(batch, -1, num_nodes)
+        x = self._node_embedding(nodes) + self._context_embedding(context)[:, None, :]
+        x = x.view(batch * num_nodes, -1)
+        for block in self._blocks:
+            x = block(x, around, allowed)
+        graph = self._pooled(_pooled(self._pool_norm(x).view(batch, num_nodes, -1), mask))
+        features = self._whole_merge(gelu(self._whole(torch.cat([whole, context], -1))))
+        joined = gelu(self._joined(torch.cat([graph, features], -1)))
+        return graph + features + self._joined_merge(joined)
+
+
+def _attended(heads: Tensor, allowed: Tensor) -> Tensor:  # (3, B * H, N, D/H), (B * H, N, N) -> (B * H, N, D/H)
+    """Attention with the softmax written out: PyTorch's is slow on rows as short as these."""
+    query, key, value = heads.unbind()
+    scores = torch.baddbmm(allowed, query, key.transpose(1, 2), alpha=query.shape[-1] ** -0.5)
+    weights = scores.sub_(scores.amax(-1, keepdim=True)).clamp_(min=_LEAST).exp_()
+    return torch.bmm(weights, value).div_(weights.sum(-1, keepdim=True))
+
+
+def _pooled(x: Tensor, mask: Tensor) -> Tensor:  # (B, N, D), (B, N) -> (B, 3D)
+    """Mean, sum and largest over the real nodes."""
+    real = mask[..., None]
+    total = (x * real).sum(1)
+    peak = x.masked_fill(real == 0.0, -_FAR).amax(1)
+    return torch.cat([total / mask.sum(1, keepdim=True), total / 10.0, peak], -1)
