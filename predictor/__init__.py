@@ -4,6 +4,7 @@ Pure library: no web, no database, no environment variables. Only the names belo
 """
 
 from predictor.acquisition import ACQUISITIONS, acquisition_values, select_diverse
+from predictor.adapted_predictor import AdaptedPredictor
 from predictor.architecture import DERIVED_ATTRIBUTES, HASH_ALGORITHM, Architecture, Operation
 from predictor.benchmarks.measured_cells import SHIPPED_TASKS, ShippedTask, shipped_tasks
 from predictor.champion import shipped_champion
@@ -26,7 +27,7 @@ from predictor.errors import (
     UnknownSearchSpaceError,
 )
 from predictor.fine_tuning import Cancelled, FineTuneConfig, FineTuneResult, LoggedCase, fine_tune
-from predictor.meta_predictor import AdaptedPredictor, MetaPredictor
+from predictor.meta_predictor import MetaPredictor
 from predictor.prediction import Predictions
 from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
 from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space

@@ -58,6 +58,8 @@ _HASHED_KIND = 8
 _HASHED_ATTRIBUTES = 24
 _NUM_STATIC = len(KINDS) + _HASHED_KIND + 2 * len(NUMBERS) + 1 + _HASHED_ATTRIBUTES + 2
 _NUM_POSITIONAL = 6
+NUM_STATIC_FEATURES = _NUM_STATIC
+"""What an operation is, whatever its place: the first columns of node features."""
 NUM_NODE_FEATURES = _NUM_STATIC + _NUM_POSITIONAL
 """F."""
 _NUM_STATISTICS = 10

@@ -48,10 +48,10 @@ class MAMLConfig:
     num_inner_steps: int = 5
     num_steps_when_asked: int = 10
     inner_step_size: float = 0.05
-    num_outer_steps: int = 2_000
+    num_outer_steps: int = 3_000
     outer_step_size: float = 1e-3
     episodes_per_step: int = 8
-    min_support: int = 2
+    min_support: int = 5
     max_support: int = 50
     num_query: int = 48
 

@@ -177,7 +177,7 @@ def test_a_batch_is_answered_as_each_of_its_members_alone(
     adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:10], convolutions))
     whole = adapted.predict(cells[:40])
 
-    monkeypatch.setattr("predictor.meta_predictor._MAX_NODES", 60)
+    monkeypatch.setattr("predictor.adapted_predictor._MAX_NODES", 60)
     in_pieces = adapted.predict(cells[:40])
 
     np.testing.assert_allclose(in_pieces.mean, whole.mean, atol=1e-3)

@@ -5,15 +5,16 @@ import pytest
 import torch
 
 from predictor.surrogate import residual_gp
-from predictor.surrogate.residual_gp import GPInputs, PackedFactor, ResidualGP
+from predictor.surrogate.packed_factor import PackedFactor
+from predictor.surrogate.residual_gp import GPInputs, ResidualGP
 
 SLOPE, OFFSET, NOISE = 0.4, 0.3, 0.2
-WEIGHTS, LENGTHS, SCALES = (0.7, 0.5), (1.2, 0.6), (2.0, 3.0)
+WEIGHTS, LENGTHS, LINEAR = (0.7, 0.5), (1.2, 0.6), (0.3, 0.6)
 JITTER = 1e-6
 
 
 def raw(noise: float = NOISE) -> torch.Tensor:
-    return torch.tensor([SLOPE, OFFSET, noise, *WEIGHTS, *LENGTHS], dtype=torch.float64).log()
+    return torch.tensor([SLOPE, OFFSET, noise, *WEIGHTS, *LENGTHS, *LINEAR], dtype=torch.float64).log()
 
 
 def inputs(rng: np.random.Generator, count: int) -> GPInputs:
@@ -25,23 +26,31 @@ def inputs(rng: np.random.Generator, count: int) -> GPInputs:
 
 def process(support: GPInputs, targets: torch.Tensor, counts: np.ndarray, noise: float = NOISE) -> ResidualGP:
     noise_scale = torch.from_numpy(1 / np.sqrt(counts))
-    return ResidualGP(raw(noise), support, targets, noise_scale, torch.tensor(SCALES, dtype=torch.float64))
+    return ResidualGP(raw(noise), support, targets, noise_scale)
 
 
-def kernel(first: GPInputs, second: GPInputs) -> np.ndarray:
+def kernel(support: GPInputs, first: GPInputs, second: GPInputs) -> np.ndarray:
+    """Matérn kernels of smoothness 3/2 and linear ones, in units in which support architectures lie 1 apart on average."""
     total = SLOPE**2 * np.outer(first.mean, second.mean) + OFFSET**2
-    for a, b, weight, length, scale in zip(first.views, second.views, WEIGHTS, LENGTHS, SCALES, strict=True):
-        squared = ((a.numpy()[:, None] - b.numpy()[None]) ** 2).sum(-1)
-        total = total + weight**2 * np.exp(-0.5 * squared / scale / length**2)
+    for known, a, b, weight, length, linear in zip(
+        support.views, first.views, second.views, WEIGHTS, LENGTHS, LINEAR, strict=True
+    ):
+        known, a, b = known.numpy(), a.numpy(), b.numpy()
+        apart = [((one - other) ** 2).sum() for i, one in enumerate(known) for other in known[:i]]
+        unit = np.sqrt(np.mean(apart)) if apart else 1.0
+        reach = np.sqrt(3.0) * np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1)) / unit / length
+        placed_a, placed_b = (a - known.mean(0)) / unit, (b - known.mean(0)) / unit
+        total = total + weight**2 * (1 + reach) * np.exp(-reach) + 2 * linear**2 * placed_a @ placed_b.T
     return total
 
 
-def posterior(support, targets, counts, asked, noise: float = NOISE) -> tuple[np.ndarray, np.ndarray]:
+def posterior(support, targets, counts, asked, noise: float = NOISE, frame: GPInputs | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The textbook formulas with explicit inverses."""
-    inverse = np.linalg.inv(kernel(support, support) + np.diag(noise**2 / counts + JITTER))
-    across = kernel(support, asked)
+    frame = frame or support
+    inverse = np.linalg.inv(kernel(frame, support, support) + np.diag(noise**2 / counts + JITTER))
+    across = kernel(frame, support, asked)
     mean = asked.mean.numpy() + across.T @ inverse @ (targets.numpy() - support.mean.numpy())
-    variance = np.diag(kernel(asked, asked)) - np.einsum("sq,st,tq->q", across, inverse, across) + noise**2
+    variance = np.diag(kernel(frame, asked, asked)) - np.einsum("sq,st,tq->q", across, inverse, across) + noise**2
     return mean, np.sqrt(variance)
 
 
@@ -71,7 +80,7 @@ def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
     for left_out in range(8):
         rest = torch.tensor([row for row in range(8) if row != left_out])
         asked = support.select(torch.tensor([left_out]))
-        mean, std = posterior(support.select(rest), targets[rest], counts[rest.numpy()], asked)
+        mean, std = posterior(support.select(rest), targets[rest], counts[rest.numpy()], asked, frame=support)
         own = np.sqrt(std**2 - NOISE**2 + NOISE**2 / counts[left_out] + JITTER)  # its own measurements, not one new one
         assert float(found[left_out]) == pytest.approx(float((targets[left_out] - mean[0]) / own[0]), abs=1e-8)
 
@@ -195,7 +204,7 @@ def test_a_process_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
     support, asked, targets = inputs(rng, 12), inputs(rng, 5), torch.from_numpy(rng.normal(size=12))
     fitted = ResidualGP.fit(support, targets, torch.ones(12))
 
-    rebuilt = ResidualGP(fitted.raw, fitted.support, fitted.targets, fitted.noise_scale, fitted.view_scales)
+    rebuilt = ResidualGP(fitted.raw, fitted.support, fitted.targets, fitted.noise_scale)
 
     for one, other in zip(fitted.predict(asked), rebuilt.predict(asked), strict=True):
         assert torch.equal(one, other)

@@ -1,0 +1,234 @@
+"""AdaptedPredictor: forecasts of one task in its metric's unit, after adaptation to some support set.
+
+Notation: S support architectures, Q asked ones, D embedding width, C context features.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from predictor import checkpoint
+from predictor.architecture import Architecture
+from predictor.calibration import NORMAL_90
+from predictor.encoding import KINDS, ArchitectureEncoder, GraphBatch, SpaceReference
+from predictor.meta.cross_fitting import believable
+from predictor.prediction import Predictions
+from predictor.search_spaces.base import SearchSpace
+from predictor.surrogate.fast_surrogate import FastSurrogate
+from predictor.surrogate.neighbourhoods import neighbourhood_features
+from predictor.surrogate.residual_gp import GPInputs, ResidualGP
+from predictor.surrogate.standardisation import Standardisation
+from predictor.surrogate.surrogate import SurrogateInputs
+from predictor.tasks import Task
+
+_MAX_NODES = 3_072  # (padded) in one forward pass: what it computes with then stays near the processor
+_EXTREME_NODES, _EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+_WITHIN = 4.5  # standardised units beyond which no mean is taken
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What forecasts need of their task and model version besides adapted parameters."""
+
+    task: Task
+    space: SearchSpace
+    scale: Standardisation
+    location_spread: float  # uncertainty of the location itself, in standardised units; 0 once something was measured
+    reference: SpaceReference
+    context: Tensor  # (C,)
+    encoder: ArchitectureEncoder
+    model_version: str
+    device: torch.device
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Those to be kept with an adaptation."""
+        return {
+            "reference.mean": self.reference.mean, "reference.std": self.reference.std, "context": self.context
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Experience:
+    """What an adaptation has seen, and what that says about its intervals."""
+
+    num_observations: int
+    support_hash: str
+    width_factor: float = 1.0  # of the model version for that many observations
+    own_factor: float = 1.0  # of this task's own leave-one-out errors
+
+
+class AdaptedPredictor:
+    """The surrogate after the inner loop for one task and one support set. Immutable; may be called from any thread."""
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        parameters: Mapping[str, Tensor],
+        process: ResidualGP | None,
+        experience: Experience,
+    ) -> None:
+        """From the surrogate's adapted parameters and, where enough was observed, its residual process."""
+        self._around, self._process, self._experience = surroundings, process, experience
+        self._parameters = parameters
+        self._surrogate = FastSurrogate(parameters)
+        self._width = experience.own_factor * experience.width_factor
+        self.task = surroundings.task
+        self.model_version = surroundings.model_version
+        self.num_observations, self.support_hash = experience.num_observations, experience.support_hash
+
+    def _forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = SurrogateInputs.of(batch, self._around.reference, self._around.context)
+        device = self._around.device
+        mean, log_std, embedding = self._surrogate(*(tensor.to(device) for tensor in inputs.tensors()))
+        return believable(mean.cpu()), log_std.cpu(), embedding.cpu()
+
+    def gp_inputs(self, architectures: Sequence[Architecture]) -> GPInputs:
+        """Architectures as the residual process sees them."""
+        with torch.no_grad():
+            batch = self._around.encoder.batch(architectures)
+            mean, _, embedding = self._forward(batch)
+        return self._gp_inputs(architectures, batch, mean, embedding)
+
+    def _gp_inputs(
+        self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor, embedding: Tensor
+    ) -> GPInputs:
+        decisions = torch.from_numpy(np.array([self._around.space.features(a) for a in architectures], np.float64))
+        statistics = self._around.reference.standardised(batch.globals)
+        views = (embedding, statistics, neighbourhood_features(batch), decisions.reshape(len(architectures), -1))
+        return GPInputs(mean.double(), tuple(view.double() for view in views))
+
+    def predict(self, architectures: Sequence[Architecture]) -> Predictions:
+        """Forecasts in the task's metric unit, in the order of the architectures."""
+        parts = [self._predict_chunk(chunk) for chunk in _chunks(architectures)]
+        if not parts:
+            empty = np.zeros(0)
+            return Predictions(empty, empty, empty, empty, empty)
+        return Predictions(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("mean", "std", "lower", "upper", "ood_score")
+            )
+        )
+
+    def errors_in_std(self, architectures: Sequence[Architecture], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far measured values (Q,) lie from their forecasts, in predicted standard deviations of standardised units."""
+        center, spread, _ = self._standardised(architectures)
+        return (self._around.scale.forward(values) - center) / (spread * self._width)
+
+    def log_std(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:  # (Q,)
+        """Logarithm of the predicted standard deviations, standardised units."""
+        _, spread, _ = self._standardised(architectures)
+        return np.log(spread * self._width)
+
+    def _predict_chunk(self, architectures: Sequence[Architecture]) -> Predictions:
+        return self._in_unit(*self._standardised(architectures))
+
+    def _standardised(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Mean, spread before calibration, out-of-distribution score: (Q,) each, standardised units."""
+        with torch.inference_mode():
+            batch = self._around.encoder.batch(architectures)
+            mean, log_std, embedding = self._forward(batch)
+            if self._process is None:
+                center, spread = mean.double(), log_std.exp().double()
+            else:
+                center, spread = self._process.predict(self._gp_inputs(architectures, batch, mean, embedding))
+        ood = _ood_scores(batch, self._around.reference)
+        widened = np.hypot(spread.numpy(), self._around.location_spread) * (1.0 + 2.0 * ood)
+        return center.numpy(), widened, ood
+
+    def _in_unit(
+        self, center: NDArray[np.float64], spread: NDArray[np.float64], ood: NDArray[np.float64]
+    ) -> Predictions:
+        """Through the inverse of the standardisation: quantiles exactly, mean and spread by Gauss–Hermite quadrature."""
+        scale, metric = self._around.scale, self.task.metric
+        std = spread * self._width
+        at = np.clip(center[:, None] + std[:, None] * _EXTREME_NODES, -_WITHIN, _WITHIN)
+        values = metric.clipped(scale.inverse(at))  # (Q, nodes)
+        weights = _EXTREME_WEIGHTS / _EXTREME_WEIGHTS.sum()
+        average = values @ weights
+        apart = values - average[:, None]
+        largest = np.maximum(np.abs(apart).max(axis=1, initial=0.0), np.finfo(float).tiny)  # squares must not overflow
+        deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)
+        ends = [metric.clipped(scale.inverse(center + side * NORMAL_90 * std)) for side in (-1.0, 1.0)]
+        lower, upper = np.minimum(*ends), np.maximum(*ends)
+        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, ood)
+
+    def features(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:  # (Q, D)
+        """The adapted surrogate's embedding: architectures that it takes for alike are near each other."""
+        with torch.inference_mode():
+            parts = [self._forward(self._around.encoder.batch(chunk))[2] for chunk in _chunks(architectures)]
+        return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
+
+    def without_process(self) -> AdaptedPredictor:
+        """The same adaptation without its residual process: the surrogate's own mean and spread, to compare with."""
+        experience = replace(self._experience, own_factor=1.0)
+        return AdaptedPredictor(self._around, self._parameters, None, experience)
+
+    def to_bytes(self) -> bytes:
+        """Everything that `MetaPredictor.restore` needs, as safetensors."""
+        header = {
+            "model_version": self.model_version,
+            "scale": asdict(self._around.scale),
+            "location_spread": self._around.location_spread,
+            "experience": asdict(self._experience),
+            "num_views": len(self._process.support.views) if self._process else 0,
+        }
+        tensors = {f"surrogate.{name}": value for name, value in self._parameters.items()} | self._around.tensors
+        tensors["header"] = torch.tensor(list(json.dumps(header).encode()), dtype=torch.uint8)
+        if self._process is not None:
+            process = self._process
+            tensors |= {f"gp.view.{number}": view.float() for number, view in enumerate(process.support.views)}
+            tensors |= {"gp.raw": process.raw, "gp.mean": process.support.mean, "gp.targets": process.targets}
+            tensors["gp.noise_scale"] = process.noise_scale
+        return checkpoint.to_bytes(tensors)
+
+    @classmethod
+    def restored(
+        cls, surroundings: Surroundings, header: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> AdaptedPredictor:
+        """From what `to_bytes` wrote; raises KeyError, TypeError, ValueError or RuntimeError if it is something else."""
+        parameters = {
+            name.removeprefix("surrogate."): value.to(surroundings.device)
+            for name, value in tensors.items()
+            if name.startswith("surrogate.")
+        }
+        process = None
+        if "gp.raw" in tensors:
+            views = tuple(tensors[f"gp.view.{number}"].double() for number in range(header["num_views"]))
+            inputs = GPInputs(tensors["gp.mean"], views)
+            process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], tensors["gp.noise_scale"])
+        return cls(surroundings, parameters, process, Experience(**header["experience"]))
+
+
+def _chunks(architectures: Sequence[Architecture]) -> Iterator[Sequence[Architecture]]:
+    """Pieces small enough for one forward pass, in order."""
+    start, most = 0, 0
+    for place, architecture in enumerate(architectures):
+        most = max(most, architecture.num_nodes)
+        if place > start and (place - start + 1) * most > _MAX_NODES:
+            yield architectures[start:place]
+            start, most = place, architecture.num_nodes
+    if start < len(architectures):
+        yield architectures[start:]
+
+
+def _ood_scores(batch: GraphBatch, reference: SpaceReference) -> NDArray[np.float64]:  # (Q,)
+    """0 for architectures like those of the space, towards 1 the further their statistics lie outside or the more of
+    their operations are of unknown kind."""
+    z = reference.standardised(batch.globals)
+    distance = z.square().mean(1).sqrt()
+    known = batch.nodes[..., : len(KINDS)].sum((1, 2))
+    unknown = 1.0 - known / batch.mask.sum(1).clamp(min=1.0)
+    far = 1.0 - torch.exp(-((distance - 1.5).clamp(min=0.0)) / 1.0)
+    return torch.maximum(far, unknown).clamp(0.0, 1.0).double().numpy()
