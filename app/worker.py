@@ -25,7 +25,7 @@ from app import queue
 from app.database import Database
 from app.errors import AppError, RetryableError
 from app.fine_tunes import service as fine_tunes
-from app.inference import Versions, adapt_task, warm_up
+from app.inference import Relations, Versions, adapt_task, warm_up
 from app.queue import ClaimedJob
 from app.settings import Settings
 
@@ -194,9 +194,10 @@ class Worker:
 
 def services(database: Database, versions: Versions) -> dict[str, Work]:
     """What does the work of each kind of job."""
+    relations = Relations()
 
     def adapt(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
-        return adapt_task(database, versions, payload["task_id"]).keep
+        return adapt_task(database, versions, relations, payload["task_id"]).keep
 
     def fine_tune(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
         candidate = fine_tunes.run(database, versions, payload, progress.report, progress.should_stop)

@@ -31,6 +31,7 @@ from predictor.meta_predictor import MetaPredictor
 from predictor.prediction import Predictions
 from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
 from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
+from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
 from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "DERIVED_ATTRIBUTES",
     "HASH_ALGORITHM",
     "MAX_ENUMERATED",
+    "MAX_RELATED",
+    "MIN_OBSERVATIONS",
     "SHIPPED_TASKS",
     "AcquisitionError",
     "AdaptedPredictor",
@@ -63,6 +66,7 @@ __all__ = [
     "Operation",
     "Predictions",
     "PredictorError",
+    "RelatedTasks",
     "SearchSpace",
     "SearchSpaceError",
     "ShippedTask",

@@ -24,6 +24,7 @@ from predictor.prediction import Predictions
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.fast_surrogate import FastSurrogate
 from predictor.surrogate.neighbourhoods import neighbourhood_features
+from predictor.surrogate.related_tasks import RelatedTasks
 from predictor.surrogate.residual_gp import GPInputs, ResidualGP
 from predictor.surrogate.standardisation import Standardisation
 from predictor.surrogate.surrogate import SurrogateInputs
@@ -47,13 +48,24 @@ class Surroundings:
     encoder: ArchitectureEncoder
     model_version: str
     device: torch.device
+    related: RelatedTasks | None = None
+
+    def views(self, architectures: Sequence[Architecture]) -> tuple[Tensor, ...]:
+        """Architectures as tensors that depend on the space alone."""
+        return self.views_of(architectures, self.encoder.batch(architectures))
+
+    def views_of(self, architectures: Sequence[Architecture], batch: GraphBatch) -> tuple[Tensor, ...]:
+        """The same where the batch is at hand: statistics of the graph, neighbourhoods of nodes, decisions of the space."""
+        decisions = torch.from_numpy(np.array([self.space.features(one) for one in architectures], np.float32))
+        statistics = self.reference.standardised(batch.globals)
+        return statistics, neighbourhood_features(batch), decisions.reshape(len(architectures), -1)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Those to be kept with an adaptation."""
-        return {
-            "reference.mean": self.reference.mean, "reference.std": self.reference.std, "context": self.context
-        }  # fmt: skip
+        related = {f"related.{name}": value for name, value in self.related.tensors().items()} if self.related else {}
+        own = {"reference.mean": self.reference.mean, "reference.std": self.reference.std, "context": self.context}
+        return own | related
 
 
 @dataclass(frozen=True)
@@ -101,10 +113,13 @@ class AdaptedPredictor:
     def _gp_inputs(
         self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor, embedding: Tensor
     ) -> GPInputs:
-        decisions = torch.from_numpy(np.array([self._around.space.features(a) for a in architectures], np.float64))
-        statistics = self._around.reference.standardised(batch.globals)
-        views = (embedding, statistics, neighbourhood_features(batch), decisions.reshape(len(architectures), -1))
-        return GPInputs(mean.double(), tuple(view.double() for view in views))
+        views = (embedding, *self._around.views_of(architectures, batch))
+        related = self._around.related
+        if related is None:
+            return GPInputs(mean.double()[:, None], tuple(view.double() for view in views))
+        opinions = related(architectures, self._around.views)
+        means = torch.stack([mean, related.mean(opinions)], dim=1)
+        return GPInputs(means.double(), tuple(view.double() for view in (*views, opinions)))
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""
@@ -140,12 +155,19 @@ class AdaptedPredictor:
             batch = self._around.encoder.batch(architectures)
             mean, log_std, embedding = self._forward(batch)
             if self._process is None:
-                center, spread = mean.double(), log_std.exp().double()
+                center, spread = self._blended(architectures, mean).double(), log_std.exp().double()
             else:
                 center, spread = self._process.predict(self._gp_inputs(architectures, batch, mean, embedding))
         ood = _ood_scores(batch, self._around.reference)
         widened = np.hypot(spread.numpy(), self._around.location_spread) * (1.0 + 2.0 * ood)
         return center.numpy(), widened, ood
+
+    def _blended(self, architectures: Sequence[Architecture], mean: Tensor) -> Tensor:  # (Q,)
+        """The mean before a residual process can tell whose opinion counts."""
+        related = self._around.related
+        if related is None:
+            return mean
+        return torch.lerp(mean, related.mean(related(architectures, self._around.views)), related.share)
 
     def _in_unit(
         self, center: NDArray[np.float64], spread: NDArray[np.float64], ood: NDArray[np.float64]
@@ -171,9 +193,10 @@ class AdaptedPredictor:
         return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
 
     def without_process(self) -> AdaptedPredictor:
-        """The same adaptation without its residual process: the surrogate's own mean and spread, to compare with."""
+        """The same adaptation without residual process and related tasks: the surrogate's own mean and spread, to compare
+        with."""
         experience = replace(self._experience, own_factor=1.0)
-        return AdaptedPredictor(self._around, self._parameters, None, experience)
+        return AdaptedPredictor(replace(self._around, related=None), self._parameters, None, experience)
 
     def to_bytes(self) -> bytes:
         """Everything that `MetaPredictor.restore` needs, as safetensors."""
@@ -189,7 +212,7 @@ class AdaptedPredictor:
         if self._process is not None:
             process = self._process
             tensors |= {f"gp.view.{number}": view.float() for number, view in enumerate(process.support.views)}
-            tensors |= {"gp.raw": process.raw, "gp.mean": process.support.mean, "gp.targets": process.targets}
+            tensors |= {"gp.raw": process.raw, "gp.means": process.support.means, "gp.targets": process.targets}
             tensors["gp.noise_scale"] = process.noise_scale
         return checkpoint.to_bytes(tensors)
 
@@ -206,7 +229,7 @@ class AdaptedPredictor:
         process = None
         if "gp.raw" in tensors:
             views = tuple(tensors[f"gp.view.{number}"].double() for number in range(header["num_views"]))
-            inputs = GPInputs(tensors["gp.mean"], views)
+            inputs = GPInputs(tensors["gp.means"], views)
             process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], tensors["gp.noise_scale"])
         return cls(surroundings, parameters, process, Experience(**header["experience"]))
 

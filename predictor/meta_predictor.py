@@ -30,10 +30,11 @@ from predictor.meta.episodes import space_reference
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, ResidualGP
+from predictor.surrogate.related_tasks import RelatedTasks, are_related
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, ResidualGP
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
-from predictor.tasks import SupportSet, Task
+from predictor.tasks import MeasuredTask, SupportSet, Task
 
 
 class MetaPredictor:
@@ -151,9 +152,19 @@ class MetaPredictor:
                 self._references[space.name] = known
         return known
 
-    def adapt(self, task: Task, space: SearchSpace, support: SupportSet) -> AdaptedPredictor:
-        """Inner loop and residual process on the support set, which may be empty."""
-        surroundings = self._surroundings(task, space, support)
+    def related(self, task: Task, space: SearchSpace, others: Sequence[MeasuredTask]) -> RelatedTasks | None:
+        """What those of the other tasks that are related to this one say of its space; None if none has measured enough."""
+        chosen = [one for one in others if are_related(task, one.task)]
+        everything = [architecture for one in chosen for architecture in one.measured.architectures]
+        surroundings = self._surroundings(task, space, SupportSet(), self.reference_of(space, everything))
+        return RelatedTasks.of(chosen, surroundings.views)
+
+    def adapt(
+        self, task: Task, space: SearchSpace, support: SupportSet, related: RelatedTasks | None = None
+    ) -> AdaptedPredictor:
+        """Inner loop and residual process on the support set, which may be empty; `related` from the method of that name."""
+        reference = self.reference_of(space, support.architectures)
+        surroundings = replace(self._surroundings(task, space, support, reference), related=related)
         experience = Experience(len(support), support.hash, self._widths.factor(len(support)))
         if len(support) == 0:
             return AdaptedPredictor(surroundings, dict(self._surrogate.named_parameters()), None, experience)
@@ -168,17 +179,20 @@ class MetaPredictor:
         adapted = AdaptedPredictor(surroundings, parameters, None, experience)
         if len(support) < MIN_FOR_FOLDS:
             return adapted
-        gp_inputs = replace(adapted.gp_inputs(held.architectures), mean=left_out_mean.double())
-        process = ResidualGP.fit(gp_inputs, targets.double(), torch.tensor(held.counts).double())
+        gp_inputs = adapted.gp_inputs(held.architectures)
+        gp_inputs.means[:, 0] = left_out_mean  # the other opinions never saw these observations
+        config = GPConfig(first_share=1.0 - related.share if related is not None else 1.0)
+        process = ResidualGP.fit(gp_inputs, targets.double(), torch.tensor(held.counts).double(), config)
         experience = replace(experience, own_factor=own_factor(process.leave_one_out()))
         return AdaptedPredictor(surroundings, parameters, process, experience)
 
-    def _surroundings(self, task: Task, space: SearchSpace, support: SupportSet) -> Surroundings:
+    def _surroundings(
+        self, task: Task, space: SearchSpace, support: SupportSet, reference: SpaceReference
+    ) -> Surroundings:
         family = task.metric.family
         prior = self._priors[family].in_unit_of(task.metric) if family in self._priors else UNKNOWN_PRIOR
         scale = Standardisation.fit(task, support.targets, prior)
         spread = prior.location_spread / scale.scale if len(support) == 0 else 0.0
-        reference = self.reference_of(space, support.architectures)
         return self._around(task, space, scale, spread, reference, task_context(task, len(support)))
 
     def _around(
@@ -214,4 +228,6 @@ class MetaPredictor:
             SpaceReference(tensors["reference.mean"], tensors["reference.std"]),
         )
         surroundings = self._around(task, space, scale, header["location_spread"], reference, tensors["context"])
+        named = {n.removeprefix("related."): v for n, v in tensors.items() if n.startswith("related.")}
+        surroundings = replace(surroundings, related=RelatedTasks.from_tensors(named) if named else None)
         return AdaptedPredictor.restored(surroundings, header, tensors)

@@ -4,6 +4,7 @@ notations   search spaces by name; architectures in whatever form a request writ
 records     the SQL: support sets, model versions, adaptations
 versions    model versions in memory
 forecasts   forecasts with memory
+relations   what related tasks say
 serving     Inference, which notices new adaptations; adapting a task
 proposing   unmeasured architectures: enumerated or searched, scored, diverse
 training    fine-tuning
@@ -24,6 +25,7 @@ from app.inference.notations import (
     summary,
 )
 from app.inference.records import champion_id, observed_task_ids, stored_architectures
+from app.inference.relations import Relations
 from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
 from app.inference.shipped import ShippedContents, shipped_contents, shipped_task_names
 from app.inference.training import Candidate, checked_config, default_settings, fine_tune
@@ -36,6 +38,7 @@ __all__ = [
     "Inference",
     "NewAdaptation",
     "ParsedArchitecture",
+    "Relations",
     "SearchSpaceSummary",
     "ServedTask",
     "ShippedContents",

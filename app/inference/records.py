@@ -23,7 +23,16 @@ from app.tables import (
     SearchSpaceRecord,
     TaskRecord,
 )
-from predictor import Architecture, Metric, Observation, SearchSpace, SupportSet, Task
+from predictor import (
+    MAX_RELATED,
+    MIN_OBSERVATIONS,
+    Architecture,
+    Metric,
+    Observation,
+    SearchSpace,
+    SupportSet,
+    Task,
+)
 
 CHAMPION = "champion"
 _MAX_PARAMETERS = 10_000
@@ -214,6 +223,21 @@ def observed_task_ids(session: Session) -> list[int]:
     newest = select(func.max(ObservationRecord.id)).where(ObservationRecord.task_id == TaskRecord.id)
     query = select(TaskRecord.id).where(TaskRecord.num_observations > 0)
     return list(session.scalars(query.order_by(newest.correlate(TaskRecord).scalar_subquery().desc())))
+
+
+def observed_siblings(session: Session, context: TaskContext) -> tuple[tuple[int, int], ...]:
+    """Ids and revisions of other tasks of the same search space with enough observations, the most observed ones."""
+    query = (
+        select(TaskRecord.id, TaskRecord.revision)
+        .where(
+            TaskRecord.search_space == context.task.search_space,
+            TaskRecord.id != context.id,
+            TaskRecord.num_observations >= MIN_OBSERVATIONS,
+        )
+        .order_by(TaskRecord.num_observations.desc(), TaskRecord.id)
+        .limit(2 * MAX_RELATED)  # some measure cost, others quality
+    )
+    return tuple((task_id, revision) for task_id, revision in session.execute(query))
 
 
 def champion_id(session: Session) -> str | None:

@@ -21,6 +21,7 @@ from app.inference.errors import translated
 from app.inference.forecasts import Forecaster, ServedTask
 from app.inference.notations import sampled, search_space
 from app.inference.records import TaskContext, TaskState
+from app.inference.relations import Relations
 from app.inference.versions import Versions
 from app.settings import Settings
 from app.tables import AdaptationRecord, utc_now
@@ -208,8 +209,8 @@ class NewAdaptation:
         }
 
 
-def adapt_task(database: Database, versions: Versions, task_id: int) -> NewAdaptation:
-    """Adapts the champion to all that was observed of the task.
+def adapt_task(database: Database, versions: Versions, relations: Relations, task_id: int) -> NewAdaptation:
+    """Adapts the champion to all that was observed of the task, with the opinions of tasks that are related to it.
 
     The inner loop runs outside any transaction: observations may be posted meanwhile, and then another job follows.
 
@@ -221,9 +222,11 @@ def adapt_task(database: Database, versions: Versions, task_id: int) -> NewAdapt
     with database.read() as session:
         context = records.task_context(session, str(task_id))
         read = records.read_support(session, context)
+        related = relations.read(session, champion, context)
     began = time.perf_counter()
     with translated():
-        adapted = champion.adapt(context.task, context.space, read.support)
+        opinions = relations.opinions(champion, context, related)
+        adapted = champion.adapt(context.task, context.space, read.support, opinions)
         payload = adapted.to_bytes()
     record = AdaptationRecord(
         task_id=task_id,

@@ -53,6 +53,14 @@ def page(session: Session, after: int | None, limit: int, search_space: str | No
     return session.scalars(query).all()
 
 
+def has_observed_sibling(session: Session, record: TaskRecord) -> bool:
+    """Whether another task of the same search space has observations."""
+    other = and_(
+        TaskRecord.search_space == record.search_space, TaskRecord.id != record.id, TaskRecord.num_observations > 0
+    )
+    return session.scalar(select(TaskRecord.id).where(other).limit(1)) is not None
+
+
 def add_new(session: Session, row: dict[str, Any]) -> None:
     """Adds the task if its name is new."""
     insert_new(session, TaskRecord, [row])

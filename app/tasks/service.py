@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app import queue
 from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
 from app.pagination import Page, decoded, page_of
@@ -76,6 +77,8 @@ def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
     if existing is None:
         repository.add_new(session, row)
     record = find(session, body.name)
+    if existing is None and repository.has_observed_sibling(session, record):
+        queue.enqueue_adaptation(session, record.id)  # they have something to say before anything of it is measured
     changed = [name for name in _CONTENT if getattr(record, name) != row[name]]
     if changed:
         raise ConflictError(f"expected a new name or the same task, got another {', '.join(changed)} of {body.name!r}")

@@ -23,7 +23,7 @@ WIDE = GPConfig(offset=0.3, view=1.0, length=1.0, noise=0.3, log_width=1.2)
 
 
 class DecisionProcess(StandardisedBaseline):
-    """Zero mean, one squared-exponential kernel, weights and lengths by marginal likelihood."""
+    """Zero mean, a Matérn and a linear kernel, weights and lengths by marginal likelihood."""
 
     name = "gaussian_process"
     max_observations = MAX_OBSERVATIONS
@@ -37,7 +37,7 @@ class DecisionProcess(StandardisedBaseline):
         view = self._features.view(space, support.architectures)
 
         def inputs(architectures: Sequence[Architecture]) -> GPInputs:
-            nothing = torch.zeros(len(architectures), dtype=torch.float64)
+            nothing = torch.zeros(len(architectures), 1, dtype=torch.float64)
             return GPInputs(nothing, (torch.from_numpy(view(architectures)),))
 
         return process_forecaster(inputs, support, goodness, WIDE)
@@ -54,7 +54,7 @@ def process_forecaster(
     without having seen it is given too."""
     known = inputs(support.architectures)
     if left_out_mean is not None:
-        known = GPInputs(torch.from_numpy(left_out_mean), known.views)
+        known = GPInputs(torch.from_numpy(left_out_mean)[:, None], known.views)
     process = ResidualGP.fit(known, torch.from_numpy(goodness), torch.tensor(support.counts), config)
 
     def forecast(architectures: Sequence[Architecture]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -62,7 +62,7 @@ class SourceRidge(StandardisedBaseline):
 
         def inputs(architectures: Sequence[Architecture]) -> GPInputs:
             mean = stack.predict(said(architectures))
-            return GPInputs(torch.from_numpy(mean), (torch.from_numpy(view(architectures)),))
+            return GPInputs(torch.from_numpy(mean)[:, None], (torch.from_numpy(view(architectures)),))
 
         return process_forecaster(inputs, support, goodness, _RESIDUAL, stack.left_out)
 

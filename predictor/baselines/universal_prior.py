@@ -114,8 +114,8 @@ class UniversalPrior(StandardisedBaseline):
             numbers = told[:, : len(UNIVERSAL_COLUMNS)]
             decisions = self._features.decisions(space, architectures)
             views = (torch.from_numpy(numbers), torch.from_numpy(decisions))
-            return GPInputs(torch.from_numpy(self._mean(task.metric.family, told)), views)
+            return GPInputs(torch.from_numpy(self._mean(task.metric.family, told))[:, None], views)
 
         if not len(support):
-            return lambda asked: (inputs(asked).mean.numpy(), np.full(len(asked), _STD_OF_NOTHING))
+            return lambda asked: (inputs(asked).means[:, 0].numpy(), np.full(len(asked), _STD_OF_NOTHING))
         return process_forecaster(inputs, support, goodness, _CONFIG)

@@ -96,7 +96,7 @@ class CurveProcess(StandardisedBaseline):
             if unmeasured is not None:
                 views.append(unmeasured.predict(architectures).mean[:, None])
             mean, _ = line.predict(curves[:, -1])
-            return GPInputs(torch.from_numpy(mean), tuple(map(torch.from_numpy, views)))
+            return GPInputs(torch.from_numpy(mean)[:, None], tuple(map(torch.from_numpy, views)))
 
         return process_forecaster(inputs, support, goodness, WIDE)
 

@@ -16,7 +16,7 @@ from predictor.surrogate.surrogate import SurrogateInputs
 
 MIN_FOR_FOLDS = 4
 _MAX_NODE_PAIRS = 2_000_000  # that attention looks at in one inner loop
-_NUM_FOLDS = 4
+_NUM_FOLDS = 10
 _MAX_ADAPTED = 256  # support architectures that the inner loop looks at
 _FARTHEST = 20.0  # standardised units beyond which the surrogate is not believed
 

@@ -1,13 +1,14 @@
 """A Gaussian process on what the adapted surrogate gets wrong.
 
 The surrogate leads while there are few observations and then plateaus; the process corrects its mean where observations
-say so, and knows how little it knows far from them. Its kernel adds how far the surrogate's own scale may be off (linear in
-its mean) and, for every view of an architecture, two kinds of likeness: a Matérn kernel of smoothness 3/2, and a linear one,
+say so, and knows how little it knows far from them. Where there are several opinions of the mean (the surrogate's, that of
+related tasks), it starts from a blend of them. Its kernel adds how far the scale of that blend may be off (linear in it) and,
+for every view of an architecture, two kinds of likeness: a Matérn kernel of smoothness 3/2, and a linear one,
 which makes additive metrics such as latency exact after a few dozen observations. Weights and lengths are the most probable
 ones under log-normal priors (Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, chapters 2, 4 and 5;
 leave-one-out from equation 5.12).
 
-Notation: S support architectures, Q asked ones, V views.
+Notation: S support architectures, Q asked ones, K opinions of the mean, V views.
 """
 
 from __future__ import annotations
@@ -26,46 +27,51 @@ MAX_OBSERVATIONS = 2_000
 
 _MAX_PAIRS = 2**19  # of support and asked architectures that are compared at once: a matrix of 4 MB
 _JITTER = 1e-6
+_LEAST_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class GPInputs:
     """Architectures as the process sees them. A view of no columns takes no part."""
 
-    mean: Tensor  # (S,) the surrogate's mean, standardised units
+    means: Tensor  # (S, K) opinions of the mean, standardised units; the surrogate's first
     views: tuple[Tensor, ...]  # V × (S, features)
 
     def select(self, rows: Tensor | slice) -> GPInputs:
         """These rows."""
-        return GPInputs(self.mean[rows], tuple(view[rows] for view in self.views))
+        return GPInputs(self.means[rows], tuple(view[rows] for view in self.views))
 
 
 @dataclass(frozen=True)
 class GPConfig:
     """Centres and widths of the log-normal priors, in standardised units."""
 
-    slope: float = 0.5
+    slope: float = 0.25
     offset: float = 0.25
     noise: float = 0.3
-    view: float = 0.4  # weight of a view's Matérn kernel
+    view: float = 0.2  # weight of a view's Matérn kernel
     length: float = 1.0
-    linear: float = 0.2  # weight of a view's linear kernel
+    linear: float = 0.15  # weight of a view's linear kernel
+    first_share: float = 0.3  # of the first opinion in the blend, where there are others; those share the rest alike
     log_width: float = 0.8
     num_fit_steps: int = 60
 
-    def prior_means(self, num_views: int) -> Tensor:  # -> (3 + 3 V,)
+    def prior_means(self, num_means: int, num_views: int) -> Tensor:  # -> (3 + K + 3 V,)
         """Centres of the logarithms of all hyperparameters."""
+        others = max((1.0 - self.first_share) / max(num_means - 1, 1), _LEAST_SHARE)
+        shares = [max(self.first_share, _LEAST_SHARE), *[others] * (num_means - 1)]
         per_view = [*[self.view] * num_views, *[self.length] * num_views, *[self.linear] * num_views]
-        return torch.tensor([self.slope, self.offset, self.noise, *per_view], dtype=torch.float64).log()
+        return torch.tensor([self.slope, self.offset, self.noise, *shares, *per_view], dtype=torch.float64).log()
 
 
 class _Hyperparameters:
-    """Slope, offset, noise, then weights, lengths and linear weights of all views, as logarithms."""
+    """Slope, offset, noise, shares of the opinions, then weights, lengths and linear weights of all views, as logarithms."""
 
-    def __init__(self, raw: Tensor) -> None:
+    def __init__(self, raw: Tensor, num_means: int) -> None:
         plain = raw.exp()
         self.slope, self.offset, self.noise = plain[0], plain[1], plain[2]
-        self.weights, self.lengths, self.linear_weights = plain[3:].reshape(3, -1)  # V each
+        self.shares = plain[3 : 3 + num_means] / plain[3 : 3 + num_means].sum()  # (K,)
+        self.weights, self.lengths, self.linear_weights = plain[3 + num_means :].reshape(3, -1)  # V each
 
 
 @dataclass(frozen=True)
@@ -94,13 +100,15 @@ class ResidualGP:
     def __init__(self, raw: Tensor, support: GPInputs, targets: Tensor, noise_scale: Tensor) -> None:
         """From fitted hyperparameters: S targets in standardised units, `noise_scale` 1/√(number of measurements)."""
         self.raw, self.support, self.targets, self.noise_scale = raw, support, targets, noise_scale
+        self._hyper = _Hyperparameters(raw, support.means.shape[1])
         self._frames = tuple(map(_Frame.of, support.views))
         self._placed = self._in_frames(support)
+        self._mean = support.means @ self._hyper.shares
         with torch.no_grad():
-            covariance = self._prior(self._placed)
-            covariance.diagonal().add_(_noise(_Hyperparameters(raw), noise_scale))
+            covariance = self._prior(self._placed, self._mean)
+            covariance.diagonal().add_(_noise(self._hyper, noise_scale))
             factor = torch.linalg.cholesky(covariance)
-            self._weights = torch.cholesky_solve((targets - support.mean)[:, None], factor)[:, 0]
+            self._weights = torch.cholesky_solve((targets - self._mean)[:, None], factor)[:, 0]
             self._factor = PackedFactor(factor)
 
     @classmethod
@@ -109,17 +117,17 @@ class ResidualGP:
         noise_scale = counts.to(torch.float64).rsqrt()
         rows = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))[:_MAX_FITTED]
         views = tuple(_Frame.of(view).placed(view)[rows] for view in support.views)
-        evidence = _Evidence(GPInputs(support.mean[rows], views), targets[rows], noise_scale[rows])
+        evidence = _Evidence(GPInputs(support.means[rows], views), targets[rows], noise_scale[rows])
         return cls(evidence.most_probable(config), support, targets, noise_scale)
 
     def _in_frames(self, inputs: GPInputs) -> GPInputs:
         placed = (frame.placed(view) for frame, view in zip(self._frames, inputs.views, strict=True))
-        return GPInputs(inputs.mean, tuple(placed))
+        return GPInputs(inputs.means, tuple(placed))
 
-    def _prior(self, asked: GPInputs) -> Tensor:  # placed -> (S, Q)
+    def _prior(self, asked: GPInputs, mean: Tensor) -> Tensor:  # placed, (Q,) -> (S, Q)
         """Covariance of support and asked, in place: matrices of a whole support set are large."""
-        hyper = _Hyperparameters(self.raw)
-        total = torch.outer(self._placed.mean * hyper.slope.square(), asked.mean).add_(hyper.offset.square())
+        hyper = self._hyper
+        total = torch.outer(self._mean * hyper.slope.square(), mean).add_(hyper.offset.square())
         for number, (own, other) in enumerate(zip(self._placed.views, asked.views, strict=True)):
             if own.shape[1]:
                 total.addmm_(own, other.T, alpha=2.0 * float(hyper.linear_weights[number].square()))
@@ -133,15 +141,16 @@ class ResidualGP:
         with torch.no_grad():
             parts = [
                 self._predict(self._in_frames(asked.select(slice(start, start + step))))
-                for start in range(0, max(len(asked.mean), 1), step)
+                for start in range(0, max(len(asked.means), 1), step)
             ]
         mean, std = (torch.cat(column) for column in zip(*parts, strict=True))
         return mean, std
 
     def _predict(self, asked: GPInputs) -> tuple[Tensor, Tensor]:
-        across, hyper = self._prior(asked), _Hyperparameters(self.raw)
-        mean = asked.mean + across.T @ self._weights
-        own = hyper.slope.square() * asked.mean.square() + hyper.offset.square()
+        hyper, blend = self._hyper, asked.means @ self._hyper.shares
+        across = self._prior(asked, blend)
+        mean = blend + across.T @ self._weights
+        own = hyper.slope.square() * blend.square() + hyper.offset.square()
         for number, view in enumerate(asked.views):
             if view.shape[1]:
                 linear = 2.0 * hyper.linear_weights[number].square() * view.square().sum(1)
@@ -165,8 +174,7 @@ class _Evidence:
 
     def __init__(self, support: GPInputs, targets: Tensor, noise_scale: Tensor) -> None:
         """From a support set whose views are placed."""
-        self._noise_scale, self._residual = noise_scale, targets - support.mean
-        self._means = torch.outer(support.mean, support.mean)
+        self._noise_scale, self._targets, self._means = noise_scale, targets, support.means
         self._views = [
             (number, math.sqrt(3.0) * torch.cdist(view, view), 2.0 * view @ view.T)
             for number, view in enumerate(support.views)
@@ -176,7 +184,7 @@ class _Evidence:
 
     def most_probable(self, config: GPConfig) -> Tensor:
         """By gradient descent from the centres of the priors."""
-        prior = config.prior_means(self._num_views)
+        prior = config.prior_means(self._means.shape[1], self._num_views)
         raw = prior.clone().requires_grad_()
         optimizer = torch.optim.Adam([raw], lr=0.1)
         best, best_loss = prior.clone(), math.inf
@@ -194,8 +202,9 @@ class _Evidence:
 
     def _negative_logarithm(self, raw: Tensor) -> Tensor | None:
         """Of the evidence, up to a constant; None where the covariance is not positive definite to working precision."""
-        hyper = _Hyperparameters(raw)
-        total = hyper.slope.square() * self._means + hyper.offset.square()
+        hyper = _Hyperparameters(raw, self._means.shape[1])
+        mean = self._means @ hyper.shares
+        total = hyper.slope.square() * torch.outer(mean, mean) + hyper.offset.square()
         for number, distance, product in self._views:
             reach = distance / hyper.lengths[number]
             total = total + hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
@@ -203,6 +212,6 @@ class _Evidence:
         factor, failed = torch.linalg.cholesky_ex(total + torch.diag(_noise(hyper, self._noise_scale)))
         if int(failed):
             return None
-        half = torch.linalg.solve_triangular(factor, self._residual[:, None], upper=False)
+        half = torch.linalg.solve_triangular(factor, (self._targets - mean)[:, None], upper=False)
         evidence: Tensor = 0.5 * half.square().sum() + factor.diagonal().log().sum()
         return evidence

@@ -168,13 +168,13 @@ def test_repeated_and_lower_fidelity_measurements_are_told_apart(
 def test_an_adaptation_of_an_older_support_set_replaces_no_newer_one(
     worker: Worker, database: Database, post_task: Any, cells: Cells, observe: Any
 ) -> None:
-    from app.inference import Versions, adapt_task
+    from app.inference import Relations, Versions, adapt_task
 
     task = post_task()
     observe("digits", cells[:2], [0.5, 0.6])
-    older = adapt_task(database, Versions(database), task["id"])
+    older = adapt_task(database, Versions(database), Relations(), task["id"])
     observe("digits", cells[2:4], [0.5, 0.6])
-    newer = adapt_task(database, Versions(database), task["id"])
+    newer = adapt_task(database, Versions(database), Relations(), task["id"])
 
     with database.write() as session:
         assert newer.keep(session)["is_kept"]

@@ -14,12 +14,12 @@ JITTER = 1e-6
 
 
 def raw(noise: float = NOISE) -> torch.Tensor:
-    return torch.tensor([SLOPE, OFFSET, noise, *WEIGHTS, *LENGTHS, *LINEAR], dtype=torch.float64).log()
+    return torch.tensor([SLOPE, OFFSET, noise, 1.0, *WEIGHTS, *LENGTHS, *LINEAR], dtype=torch.float64).log()
 
 
 def inputs(rng: np.random.Generator, count: int) -> GPInputs:
     return GPInputs(
-        torch.from_numpy(rng.normal(size=count)),
+        torch.from_numpy(rng.normal(size=(count, 1))),
         (torch.from_numpy(rng.normal(size=(count, 3))), torch.from_numpy(rng.normal(size=(count, 2)))),
     )
 
@@ -31,7 +31,7 @@ def process(support: GPInputs, targets: torch.Tensor, counts: np.ndarray, noise:
 
 def kernel(support: GPInputs, first: GPInputs, second: GPInputs) -> np.ndarray:
     """Matérn kernels of smoothness 3/2 and linear ones, in units in which support architectures lie 1 apart on average."""
-    total = SLOPE**2 * np.outer(first.mean, second.mean) + OFFSET**2
+    total = SLOPE**2 * np.outer(first.means, second.means) + OFFSET**2
     for known, a, b, weight, length, linear in zip(
         support.views, first.views, second.views, WEIGHTS, LENGTHS, LINEAR, strict=True
     ):
@@ -44,12 +44,14 @@ def kernel(support: GPInputs, first: GPInputs, second: GPInputs) -> np.ndarray:
     return total
 
 
-def posterior(support, targets, counts, asked, noise: float = NOISE, frame: GPInputs | None = None) -> tuple[np.ndarray, np.ndarray]:
+def posterior(
+    support, targets, counts, asked, noise: float = NOISE, frame: GPInputs | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The textbook formulas with explicit inverses."""
     frame = frame or support
     inverse = np.linalg.inv(kernel(frame, support, support) + np.diag(noise**2 / counts + JITTER))
     across = kernel(frame, support, asked)
-    mean = asked.mean.numpy() + across.T @ inverse @ (targets.numpy() - support.mean.numpy())
+    mean = asked.means[:, 0].numpy() + across.T @ inverse @ (targets.numpy() - support.means[:, 0].numpy())
     variance = np.diag(kernel(frame, asked, asked)) - np.einsum("sq,st,tq->q", across, inverse, across) + noise**2
     return mean, np.sqrt(variance)
 
@@ -136,7 +138,7 @@ def test_far_from_the_observations_forecasts_return_to_the_surrogate_and_are_les
 
     steps = [0.0, 1.0, 3.0, 50.0]
     asked = GPInputs(
-        support.mean[:1].expand(4),
+        support.means[:1].expand(4, 1),
         (
             support.views[0][:1] + torch.tensor(steps, dtype=torch.float64)[:, None] * direction,
             support.views[1][:1] + torch.tensor(steps, dtype=torch.float64)[:, None],
@@ -162,7 +164,7 @@ def test_fitting_finds_an_additive_function_of_the_decisions() -> None:
     values = decisions @ rng.normal(size=8)
     values = (values - values.mean()) / values.std()
     everything = GPInputs(
-        torch.zeros(90, dtype=torch.float64), (torch.zeros(90, 0, dtype=torch.float64), torch.from_numpy(decisions))
+        torch.zeros(90, 1, dtype=torch.float64), (torch.zeros(90, 0, dtype=torch.float64), torch.from_numpy(decisions))
     )
     known, asked = torch.arange(60), torch.arange(60, 90)
 
@@ -176,7 +178,7 @@ def test_fitting_finds_an_additive_function_of_the_decisions() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_equal_architectures_and_equal_targets_can_be_fitted(count) -> None:
-    same = GPInputs(torch.zeros(count, dtype=torch.float64), (torch.ones(count, 3, dtype=torch.float64),) * 2)
+    same = GPInputs(torch.zeros(count, 1, dtype=torch.float64), (torch.ones(count, 3, dtype=torch.float64),) * 2)
 
     gp = ResidualGP.fit(same, torch.full((count,), 0.5, dtype=torch.float64), torch.ones(count))
     mean, std = gp.predict(same)
@@ -189,13 +191,13 @@ def test_equal_architectures_and_equal_targets_can_be_fitted(count) -> None:
 def test_a_view_without_columns_takes_no_part() -> None:
     rng = np.random.default_rng(7)
     support, asked = inputs(rng, 5), inputs(rng, 3)
-    empty = GPInputs(support.mean, (support.views[0], support.views[1][:, :0]))
-    asked_empty = GPInputs(asked.mean, (asked.views[0], asked.views[1][:, :0]))
+    empty = GPInputs(support.means, (support.views[0], support.views[1][:, :0]))
+    asked_empty = GPInputs(asked.means, (asked.views[0], asked.views[1][:, :0]))
     targets = torch.from_numpy(rng.normal(size=5))
 
     _, std = process(empty, targets, np.ones(5)).predict(asked_empty)
 
-    largest = np.sqrt(SLOPE**2 * asked.mean.numpy() ** 2 + OFFSET**2 + WEIGHTS[0] ** 2 + NOISE**2)
+    largest = np.sqrt(SLOPE**2 * asked.means[:, 0].numpy() ** 2 + OFFSET**2 + WEIGHTS[0] ** 2 + NOISE**2)
     assert bool((std.numpy() <= largest + 1e-12).all())
 
 
@@ -208,3 +210,17 @@ def test_a_process_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
 
     for one, other in zip(fitted.predict(asked), rebuilt.predict(asked), strict=True):
         assert torch.equal(one, other)
+
+
+def test_of_several_opinions_the_one_that_is_right_counts_for_most() -> None:
+    rng = np.random.default_rng(11)
+    views = torch.from_numpy(rng.normal(size=(60, 3)))
+    right, wrong = rng.normal(size=60), rng.normal(size=60)
+    everything = GPInputs(torch.from_numpy(np.stack([wrong, right], axis=1)), (views,))
+    known, asked = torch.arange(30), torch.arange(30, 60)
+
+    gp = ResidualGP.fit(everything.select(known), torch.from_numpy(right)[known], torch.ones(30))
+    mean, _ = gp.predict(everything.select(asked))
+
+    error = float((mean - torch.from_numpy(right)[asked]).square().mean().sqrt())
+    assert error < 0.4  # the blend before anything was observed is off by 0.4

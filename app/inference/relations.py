@@ -1,0 +1,58 @@
+"""What related tasks say of a task's architectures, kept for as long as their own observations stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.inference import records
+from app.inference.caches import BoundedCache
+from app.inference.records import TaskContext
+from predictor import MeasuredTask, MetaPredictor, RelatedTasks, SupportSet
+
+_MAX_KEPT = 8  # about a megabyte each
+
+Siblings = tuple[tuple[int, int], ...]
+"""Ids and revisions of the observed tasks of the same search space."""
+
+
+@dataclass(frozen=True)
+class RelatedRead:
+    """The siblings of a task as they were read, with their observations unless those were used before."""
+
+    key: tuple[str, int, Siblings]
+    observed: Sequence[MeasuredTask] | None
+
+
+class Relations:
+    """Remembers the latest opinions of related tasks. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._known: BoundedCache[tuple[str, int, Siblings], RelatedTasks | None] = BoundedCache(_MAX_KEPT)
+
+    def read(self, session: Session, champion: MetaPredictor, context: TaskContext) -> RelatedRead:
+        """What is needed to form opinions, read within the caller's transaction."""
+        siblings = records.observed_siblings(session, context)
+        key = (champion.version, context.id, siblings)
+        if not siblings or self._is_known(key):
+            return RelatedRead(key, None)
+        return RelatedRead(key, [_measured(session, task_id) for task_id, _ in siblings])
+
+    def opinions(self, champion: MetaPredictor, context: TaskContext, read: RelatedRead) -> RelatedTasks | None:
+        """The opinions; seconds of work the first time. None where no related task has observed enough."""
+        if read.observed is None:
+            return self._known.get(read.key)
+        opinions = champion.related(context.task, context.space, read.observed)
+        self._known.put(read.key, opinions)
+        return opinions
+
+    def _is_known(self, key: tuple[str, int, Siblings]) -> bool:
+        return self._known.get(key, self) is not self
+
+
+def _measured(session: Session, task_id: int) -> MeasuredTask:
+    context = records.task_context(session, str(task_id))
+    history = records.read_history(session, context)
+    return MeasuredTask(context.task, context.space, SupportSet.of(history.current()))

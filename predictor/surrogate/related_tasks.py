@@ -1,0 +1,197 @@
+"""What other tasks of the same search space say of architectures.
+
+Where one of them has measured an architecture, that value counts; elsewhere a kernel ridge regression on a few hundred of
+their architectures answers (subset of regressors; Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006,
+chapter 8), one set of landmarks for all, so that dozens of tasks cost hardly more than one. Everything is in standardised
+goodness of each task, so that what is good in one of them points the same way as what is good in another.
+
+Notation: Q asked architectures, A measured ones, L landmarks, R related tasks, W columns of a view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from predictor.architecture import Architecture
+from predictor.surrogate.standardisation import Standardisation
+from predictor.tasks import MeasuredTask, Task
+
+Views = Callable[[Sequence[Architecture]], tuple[Tensor, ...]]
+"""Architectures as tensors, each (Q, W), that do not depend on any task."""
+
+MIN_OBSERVATIONS = 20
+"""What a task must have measured before it is asked for its opinion."""
+
+MAX_RELATED = 32
+_MAX_LANDMARKS = 512
+_MAX_FITTED = 2_000  # architectures of one task
+_RIDGES = tuple(10.0**power for power in np.arange(-3.0, 2.1, 0.5))
+_JITTER = 1e-6
+_LARGEST_SHARE = 0.7
+_LIMIT = 5.0  # standardised units
+_COSTS = frozenset({"latency", "energy", "size", "throughput", "training_time"})
+
+
+def are_related(first: Task, second: Task) -> bool:
+    """Whether one task's values may tell the other's: both of one search space, and both of cost or both of quality."""
+    same_side = (first.metric.family in _COSTS) == (second.metric.family in _COSTS)
+    return first.search_space == second.search_space and same_side and first != second
+
+
+@dataclass(frozen=True)
+class RelatedTasks:
+    """Opinions of related tasks. Immutable; may be called from any thread."""
+
+    landmarks: tuple[Tensor, ...]  # (L, W) each, placed
+    centers: tuple[Tensor, ...]  # (W,) each
+    scales: Tensor  # (views,)
+    weights: Tensor  # (1 + L, R), the first row constant
+    reliability: Tensor  # (R,) which share of a task's variance the others of its own architectures foretell, 0 to 1
+    measured: Tensor  # (A, R) standardised goodness, NaN where there is none
+    hashes: tuple[str, ...]  # (A,)
+
+    @classmethod
+    def of(cls, tasks: Sequence[MeasuredTask], views: Views) -> RelatedTasks | None:
+        """From other tasks' measurements; None if none of them has measured enough."""
+        large_enough = [one for one in tasks if len(one.measured) >= MIN_OBSERVATIONS]
+        chosen = sorted(large_enough, key=lambda one: (-len(one.measured), one.task.name))[:MAX_RELATED]
+        if not chosen:
+            return None
+        known: dict[str, Architecture] = {}
+        for one in chosen:
+            known.update((architecture.hash, architecture) for architecture in one.measured.architectures)
+        place = {key: number for number, key in enumerate(known)}
+        measured = torch.full((len(known), len(chosen)), math.nan)
+        for column, one in enumerate(chosen):
+            goodness = Standardisation.fit(one.task, one.measured.targets).forward(one.measured.targets)
+            rows = torch.tensor([place[architecture.hash] for architecture in one.measured.architectures])
+            measured[rows, column] = torch.from_numpy(goodness).float().clamp(-_LIMIT, _LIMIT)
+        return cls._fitted(list(known.values()), measured, views)
+
+    @classmethod
+    def _fitted(cls, architectures: Sequence[Architecture], measured: Tensor, views: Views) -> RelatedTasks:
+        order = torch.randperm(len(architectures), generator=torch.Generator().manual_seed(0))
+        marks = views([architectures[row] for row in order[:_MAX_LANDMARKS].tolist()])
+        centers = tuple(view.mean(0) for view in marks)
+        scales = torch.stack([_typical_distance(view) for view in marks])
+        landmarks = tuple((v - c) / s for v, c, s in zip(marks, centers, scales, strict=True))
+        hashes = tuple(one.hash for one in architectures)
+        plain = cls(landmarks, centers, scales, torch.zeros(0, 0), torch.zeros(0), measured, hashes)
+        kernel = _matern(landmarks, landmarks).double()
+        kernel.diagonal().add_(_JITTER)
+        factor = torch.linalg.cholesky(kernel)
+        features: dict[int, Tensor] = {}
+        columns = []
+        for column in range(measured.shape[1]):
+            rows = [row for row in order.tolist() if not math.isnan(float(measured[row, column]))][:_MAX_FITTED]
+            missing = [row for row in rows if row not in features]
+            if missing:
+                found = plain._likeness([architectures[row] for row in missing], views).double()  # (missing, L)
+                features.update(
+                    zip(missing, torch.linalg.solve_triangular(factor, found.T, upper=False).T, strict=True)
+                )
+            inputs = torch.stack([features[row] for row in rows])
+            columns.append(_ridge(inputs, measured[rows, column].double()))
+        constants, sizes, reliability = (torch.stack(part, dim=-1).float() for part in zip(*columns, strict=True))
+        weights = torch.linalg.solve_triangular(factor.T.float(), sizes, upper=True)  # (L, R)
+        weights = torch.cat([constants[None], weights])
+        return cls(landmarks, centers, scales, weights, reliability, measured, hashes)
+
+    def __call__(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, R)
+        """Standardised goodness of architectures by every related task."""
+        rows = torch.tensor([self._place.get(one.hash, -1) for one in architectures], dtype=torch.long)
+        opinions = self.measured[rows.clamp(min=0)].clone()
+        opinions[rows < 0] = math.nan
+        asked = opinions.isnan().any(1).nonzero()[:, 0]
+        if len(asked):
+            likeness = self._likeness([architectures[row] for row in asked.tolist()], views)
+            answers = (self.weights[0] + likeness @ self.weights[1:]).clamp(-_LIMIT, _LIMIT)
+            opinions[asked] = torch.where(opinions[asked].isnan(), answers, opinions[asked])
+        return opinions
+
+    def mean(self, opinions: Tensor) -> Tensor:  # (Q, R) -> (Q,)
+        """One opinion of all, in which those count for more that are more reliable."""
+        weights = self.reliability.square() + _JITTER
+        return opinions @ (weights / weights.sum())
+
+    @property
+    def share(self) -> float:
+        """How much that opinion counts beside a surrogate's before anything tells which of them is right."""
+        return _LARGEST_SHARE * float(self.reliability.max())
+
+    def _likeness(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, L)
+        found = zip(views(architectures), self.centers, self.scales, strict=True)
+        return _matern(tuple((view - center) / scale for view, center, scale in found), self.landmarks)
+
+    @property
+    def _place(self) -> Mapping[str, int]:
+        known: Mapping[str, int] | None = self.__dict__.get("_places")
+        if known is None:
+            known = {key: row for row, key in enumerate(self.hashes)}
+            object.__setattr__(self, "_places", known)
+        return known
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything, for safetensors."""
+        named = {f"landmarks.{number}": view for number, view in enumerate(self.landmarks)}
+        named |= {f"centers.{number}": center for number, center in enumerate(self.centers)}
+        digits = torch.frombuffer(bytearray(bytes.fromhex("".join(self.hashes))), dtype=torch.uint8)
+        return named | {"scales": self.scales, "weights": self.weights, "reliability": self.reliability,
+                        "measured": self.measured, "hashes": digits}  # fmt: skip
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RelatedTasks:
+        """From what `tensors` returned; raises KeyError, ValueError or RuntimeError if it is something else."""
+        num_views = len(tensors["scales"])
+        landmarks, centers = (
+            tuple(tensors[f"{name}.{number}"] for number in range(num_views)) for name in ("landmarks", "centers")
+        )
+        digits = bytes(tensors["hashes"].tolist()).hex()
+        hashes = tuple(digits[start : start + 32] for start in range(0, len(digits), 32))
+        if len(hashes) != len(tensors["measured"]):
+            raise ValueError(f"expected a hash for each of {len(tensors['measured'])} architectures, got {len(hashes)}")
+        scales, weights, reliability, measured = (
+            tensors[name] for name in ("scales", "weights", "reliability", "measured")
+        )
+        return cls(landmarks, centers, scales, weights, reliability, measured, hashes)
+
+
+def _typical_distance(view: Tensor) -> Tensor:
+    """Root mean squared distance between landmarks; 1 where they are all alike."""
+    spread = 2.0 * view.var(0, correction=0).sum()
+    return torch.where(spread > 1e-9, spread.sqrt(), torch.ones(()))
+
+
+def _matern(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:  # (Q, W) each, (L, W) each -> (Q, L)
+    """Sum over views of Matérn kernels of smoothness 3/2."""
+    total = torch.zeros(len(first[0]), len(second[0]))
+    for one, other in zip(first, second, strict=True):
+        if one.shape[1]:
+            reach = math.sqrt(3.0) * torch.cdist(one, other)
+            total.addcmul_(reach + 1.0, torch.exp(-reach))
+    return total
+
+
+def _ridge(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (A, L), (A,) -> (), (L,), ()
+    """Constant, weights and the share of the variance that is foretold, the ridge chosen by generalised cross-validation (Golub, Heath & Wahba, Technometrics 1979)."""
+    constant = targets.mean()
+    spread, axes = torch.linalg.eigh(inputs.T @ inputs)
+    spread, turned = spread.clamp(min=0.0), inputs @ axes
+    seen = turned.T @ (targets - constant)
+    best: tuple[float, Tensor] = (math.inf, torch.zeros_like(seen))
+    for ridge in _RIDGES:
+        weights = seen / (spread + ridge)
+        free = 1.0 - float((spread / (spread + ridge)).sum() + 1.0) / len(targets)
+        error = float((targets - constant - turned @ weights).square().mean())
+        score = error / free**2 if free > 0 else math.inf
+        if score < best[0]:
+            best = (score, axes @ weights)
+    variance = float(targets.var(correction=0))
+    reliability = 1.0 - best[0] / variance if variance > 0 else 0.0
+    return constant, best[1], torch.tensor(reliability).clamp(0.0, 1.0)
