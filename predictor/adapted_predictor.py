@@ -44,6 +44,7 @@ class Surroundings:
     scale: Standardisation
     location_spread: float  # uncertainty of the location itself, in standardised units; 0 once something was measured
     reference: SpaceReference
+    shared_reference: SpaceReference  # the same for all tasks of the space, whatever was observed
     context: Tensor  # (C,)
     encoder: ArchitectureEncoder
     model_version: str
@@ -52,12 +53,18 @@ class Surroundings:
 
     def views(self, architectures: Sequence[Architecture]) -> tuple[Tensor, ...]:
         """Architectures as tensors that depend on the space alone."""
-        return self.views_of(architectures, self.encoder.batch(architectures))
+        return self._views(architectures, self.encoder.batch(architectures), self.shared_reference)
 
     def views_of(self, architectures: Sequence[Architecture], batch: GraphBatch) -> tuple[Tensor, ...]:
-        """The same where the batch is at hand: statistics of the graph, neighbourhoods of nodes, decisions of the space."""
+        """The same as this adaptation's process sees them, where the batch is at hand."""
+        return self._views(architectures, batch, self.reference)
+
+    def _views(
+        self, architectures: Sequence[Architecture], batch: GraphBatch, reference: SpaceReference
+    ) -> tuple[Tensor, ...]:
+        """Statistics of the graph, neighbourhoods of nodes, decisions of the space."""
         decisions = torch.from_numpy(np.array([self.space.features(one) for one in architectures], np.float32))
-        statistics = self.reference.standardised(batch.globals)
+        statistics = reference.standardised(batch.globals)
         return statistics, neighbourhood_features(batch), decisions.reshape(len(architectures), -1)
 
     @property

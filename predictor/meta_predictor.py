@@ -155,9 +155,8 @@ class MetaPredictor:
     def related(self, task: Task, space: SearchSpace, others: Sequence[MeasuredTask]) -> RelatedTasks | None:
         """What those of the other tasks that are related to this one say of its space; None if none has measured enough."""
         chosen = [one for one in others if are_related(task, one.task)]
-        everything = [architecture for one in chosen for architecture in one.measured.architectures]
-        surroundings = self._surroundings(task, space, SupportSet(), self.reference_of(space, everything))
-        return RelatedTasks.of(chosen, surroundings.views)
+        surroundings = self._surroundings(task, space, SupportSet(), self.reference_of(space))
+        return RelatedTasks.of(chosen, surroundings.views, task)
 
     def adapt(
         self, task: Task, space: SearchSpace, support: SupportSet, related: RelatedTasks | None = None
@@ -204,8 +203,11 @@ class MetaPredictor:
         reference: SpaceReference,
         context: Tensor,
     ) -> Surroundings:
-        device = self._log_step_sizes.device
-        return Surroundings(task, space, scale, location_spread, reference, context, self.encoder, self.version, device)
+        shared = self._default_reference if space.is_open else reference
+        return Surroundings(
+            task, space, scale, location_spread, reference, shared, context, self.encoder, self.version,
+            self._log_step_sizes.device,
+        )  # fmt: skip
 
     def restore(self, task: Task, space: SearchSpace, payload: bytes) -> AdaptedPredictor:
         """An adaptation from `AdaptedPredictor.to_bytes` of the same version.

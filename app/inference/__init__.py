@@ -24,7 +24,7 @@ from app.inference.notations import (
     search_space,
     summary,
 )
-from app.inference.records import champion_id, observed_task_ids, stored_architectures
+from app.inference.records import champion_id, stored_architectures, task_ids_to_adapt
 from app.inference.relations import Relations
 from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
 from app.inference.shipped import ShippedContents, shipped_contents, shipped_task_names
@@ -51,7 +51,6 @@ __all__ = [
     "declared_search_space",
     "default_settings",
     "fine_tune",
-    "observed_task_ids",
     "parse_architecture",
     "parse_many",
     "referenced_ids",
@@ -62,6 +61,7 @@ __all__ = [
     "shipped_version",
     "stored_architectures",
     "summary",
+    "task_ids_to_adapt",
     "version_of",
     "warm_up",
 ]

@@ -225,6 +225,14 @@ def observed_task_ids(session: Session) -> list[int]:
     return list(session.scalars(query.order_by(newest.correlate(TaskRecord).scalar_subquery().desc())))
 
 
+def task_ids_to_adapt(session: Session) -> list[int]:
+    """The tasks that a new champion is adapted to: the observed ones as in `observed_task_ids`, then those that have an
+    adaptation without observations, from what related tasks say."""
+    has_adaptation = select(AdaptationRecord.id).where(AdaptationRecord.task_id == TaskRecord.id).exists()
+    query = select(TaskRecord.id).where(TaskRecord.num_observations == 0, has_adaptation).order_by(TaskRecord.id)
+    return [*observed_task_ids(session), *session.scalars(query)]
+
+
 def observed_siblings(session: Session, context: TaskContext) -> tuple[tuple[int, int], ...]:
     """Ids and revisions of other tasks of the same search space with enough observations, the most observed ones."""
     query = (

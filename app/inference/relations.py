@@ -20,36 +20,35 @@ Siblings = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class RelatedRead:
-    """The siblings of a task as they were read, with their observations unless those were used before."""
+    """The siblings of a task as they were read: with their observations, or with the opinions that were formed of them."""
 
     key: tuple[str, int, Siblings]
-    observed: Sequence[MeasuredTask] | None
+    observed: Sequence[MeasuredTask] = ()
+    opinions: RelatedTasks | None = None
 
 
 class Relations:
     """Remembers the latest opinions of related tasks. May be used from any thread."""
 
     def __init__(self) -> None:
-        self._known: BoundedCache[tuple[str, int, Siblings], RelatedTasks | None] = BoundedCache(_MAX_KEPT)
+        self._known: BoundedCache[tuple[str, int, Siblings], RelatedRead] = BoundedCache(_MAX_KEPT)
 
     def read(self, session: Session, champion: MetaPredictor, context: TaskContext) -> RelatedRead:
         """What is needed to form opinions, read within the caller's transaction."""
         siblings = records.observed_siblings(session, context)
         key = (champion.version, context.id, siblings)
-        if not siblings or self._is_known(key):
-            return RelatedRead(key, None)
+        known = self._known.get(key)
+        if known is not None:
+            return known
         return RelatedRead(key, [_measured(session, task_id) for task_id, _ in siblings])
 
     def opinions(self, champion: MetaPredictor, context: TaskContext, read: RelatedRead) -> RelatedTasks | None:
         """The opinions; seconds of work the first time. None where no related task has observed enough."""
-        if read.observed is None:
-            return self._known.get(read.key)
+        if not read.observed:
+            return read.opinions
         opinions = champion.related(context.task, context.space, read.observed)
-        self._known.put(read.key, opinions)
+        self._known.put(read.key, RelatedRead(read.key, opinions=opinions))
         return opinions
-
-    def _is_known(self, key: tuple[str, int, Siblings]) -> bool:
-        return self._known.get(key, self) is not self
 
 
 def _measured(session: Session, task_id: int) -> MeasuredTask:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app import queue
 from app.database import Database
 from app.errors import AppError, ConflictError, NotFoundError
-from app.inference import ShippedVersion, observed_task_ids, shipped_version
+from app.inference import ShippedVersion, shipped_version, task_ids_to_adapt
 from app.model_versions import repository
 from app.model_versions.repository import CANDIDATE, CHAMPION
 from app.model_versions.schemas import ModelVersionReply, PromotionReply
@@ -153,7 +153,7 @@ def _make_champion(
     session: Session, version: str, previous: str | None, reason: str, comparison: dict[str, Any]
 ) -> PromotionRecord:
     repository.point(session, CHAMPION, version)
-    for task_id in observed_task_ids(session):
+    for task_id in task_ids_to_adapt(session):
         queue.enqueue_adaptation(session, task_id, queue.IN_THE_BACKGROUND)
     return repository.add_promotion(
         session,

@@ -24,12 +24,20 @@ _MAX_SOURCES = 32  # of one search space and metric family
 class SourceForecasts:
     """Fitted to sources once. For use from one thread; may be shared between baselines."""
 
-    def __init__(self, sources: Sequence[Source], seed: int, features: Features, on_progress: ReportProgress) -> None:
-        """Fits trees to every source that is kept: the largest of each search space and metric family."""
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        seed: int,
+        features: Features,
+        on_progress: ReportProgress,
+        own_space: str | None = None,
+    ) -> None:
+        """Fits trees to every source that is kept: the largest of each search space and metric family, of `own_space` alone
+        if nothing else will be asked about."""
         self._features, self._seed = features, seed
         self.sources = sources
         groups: dict[tuple[str, str], list[Source]] = {}
-        for source in sources:
+        for source in [one for one in sources if own_space in (None, one.space.name)]:
             groups.setdefault((source.space.name, source.family), []).append(source)
         largest_first = {
             key: sorted(members, key=lambda source: -len(source.values))[:_MAX_SOURCES]
@@ -51,9 +59,10 @@ class SourceForecasts:
         seed: int = 0,
         on_progress: ReportProgress = no_progress,
         features: Features | None = None,
+        own_space: str | None = None,
     ) -> SourceForecasts:
         """From source tasks with everything that was measured of them."""
-        return cls(chosen_sources(sources, seed), seed, features or Features(), on_progress)
+        return cls(chosen_sources(sources, seed), seed, features or Features(), on_progress, own_space)
 
     def __call__(self, space: SearchSpace, family: str, architectures: Sequence[Architecture]) -> Array:  # (Q, M)
         """Standardised goodness by every source of this space and metric family; no columns where there is none."""

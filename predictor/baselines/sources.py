@@ -30,8 +30,8 @@ ReportProgress = Callable[[float], None]
 MAX_ARCHITECTURES = 800
 """Architectures of a source task that are learned from at most."""
 
-MAX_SOURCES = 160
-"""Source tasks that are learned from at most."""
+MAX_SOURCES = 320
+"""Source tasks that are learned from at most; those of the asked space are the last to be dropped."""
 
 _MIN_ARCHITECTURES = 10
 _FAMILIES = (*(family for family, _ in METRIC_FAMILIES), "other")
@@ -66,19 +66,29 @@ class Source:
 def chosen_sources(
     sources: Sequence[MeasuredTask], seed: int, max_architectures: int = MAX_ARCHITECTURES
 ) -> list[Source]:
-    """The sources that are large enough, at most `MAX_SOURCES` of them, each with a random part of its architectures.
+    """The sources that `bounded` keeps, each with a random part of its architectures.
 
     Raises:
         InvalidSupportSetError: if none is large enough.
     """
-    large_enough = [one for one in sources if len(one.measured) >= _MIN_ARCHITECTURES]
-    if not large_enough:
+    kept = bounded(sources, seed)
+    if not kept:
         raise InvalidSupportSetError(
             f"expected source tasks of at least {_MIN_ARCHITECTURES} measured architectures, got none among {len(sources)}"
         )
     rng = np.random.default_rng(seed)
-    kept = sorted(rng.permutation(len(large_enough))[:MAX_SOURCES].tolist())
-    return [_source(large_enough[place], rng, max_architectures) for place in kept]
+    return [_source(one, rng, max_architectures) for one in kept]
+
+
+def bounded(
+    sources: Sequence[MeasuredTask], seed: int, own_space: str | None = None, at_most: int = MAX_SOURCES
+) -> list[MeasuredTask]:
+    """The sources that are large enough, a random choice of them if they are too many: of `own_space`, which is asked about,
+    as many as may be."""
+    large_enough = [one for one in sources if len(one.measured) >= _MIN_ARCHITECTURES]
+    order = np.random.default_rng(seed).permutation(len(large_enough)).tolist()
+    order.sort(key=lambda place: large_enough[place].task.search_space != own_space)
+    return [large_enough[place] for place in sorted(order[:at_most])]
 
 
 def _source(one: MeasuredTask, rng: np.random.Generator, max_architectures: int) -> Source:

@@ -4,8 +4,8 @@
 - `p1_*`: six folds, each without one data set or device per table, all of its metrics at once. The same data set or device under
   another table's name goes with it (Cora is in NAS-Bench-Graph and in GraphGym, a Titan RTX in three spaces). Fold 2 has no
   accuracy on CIFAR-10 of NAS-Bench-201's cells, attacked or clean; fold 1 none on subsets of ImageNet-32 either.
-- `p2_*`: a whole search space. NAS-Bench-201 and TransNAS-Bench-101's micro space write the same cells (the latter without
-  pooling), so they go together; `p2n_*` leave out one of them by its name alone.
+- `p2_*`: a whole search space, by its name. NAS-Bench-201 and TransNAS-Bench-101's micro space write the same cells (the latter
+  without pooling), so what leaves out one of them is trained on the other's tasks; `p2s_cells` leaves out both.
 - `p3_*`: devices. HELP's split (Lee et al., NeurIPS 2021), in NAS-Bench-201 and in FBNet, and NASFLAT's splits of FBNet's devices
   (Akhauri & Abdelfattah, "On Latency Predictors for Neural Architecture Search", MLSys 2024; device lists as in the authors'
   code). In the asked space only the split's own devices are trained on; in other spaces all but the hardware that is asked about.
@@ -60,17 +60,16 @@ _FOLDS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
-_SAME_CELLS = ("nasbench201/*", "transnas_micro/*")
 _SPACES: Mapping[str, tuple[str, ...]] = {
-    "p2_nasbench201": _SAME_CELLS,  # serves TransNAS too
+    "p2_nasbench201": ("nasbench201/*",),
+    "p2_transnas_micro": ("transnas_micro/*",),
+    "p2s_cells": ("nasbench201/*", "transnas_micro/*"),
     "p2_nasbench101": ("nasbench101/*",),
     "p2_nasbench_macro": ("nasbench_macro/*",),
     "p2_nasbench_graph": ("nasbench_graph/*",),
     "p2_mnasnet": ("mnasnet/*",),
     "p2_fbnet": ("fbnet/*",),
     "p2_autoformer": ("autoformer/*",),
-    "p2n_nasbench201": ("nasbench201/*",),
-    "p2n_transnas_micro": ("transnas_micro/*",),
 }
 
 _PHONES_AND_CPUS = ("silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1", "samsung_s7")

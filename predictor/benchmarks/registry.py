@@ -74,6 +74,7 @@ def read_all(
     max_architectures_per_task: int | None = None,
     seed: int = 0,
     on_progress: ReportProgress | None = None,
+    pool: ArchitecturePool | None = None,
 ) -> list[BenchmarkTask]:
     """The tasks of many tables, their architectures parsed once; no folder: only what comes with the package.
 
@@ -84,10 +85,10 @@ def read_all(
         BenchmarkError: if a named table is unknown or missing, or any is not in its published form.
     """
     chosen = [benchmark(name) for name in names] if names is not None else _present(folder)
-    selection, pool = Selection(max_architectures_per_task, seed), ArchitecturePool()
+    selection, shared = Selection(max_architectures_per_task, seed), pool or ArchitecturePool()
     found: dict[str, BenchmarkTask] = {}
     for number, one in enumerate(sorted(chosen, key=list(benchmarks().values()).index), start=1):
-        for task in one.read(_folder_of(one, folder), selection, pool):
+        for task in one.read(_folder_of(one, folder), selection, shared):
             found.setdefault(task.task.name, task)
         if on_progress is not None:
             on_progress(one.name, number, len(chosen))

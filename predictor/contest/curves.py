@@ -5,22 +5,22 @@ Notation: Q architectures, F fidelities, D decision features of a space.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
-from predictor.baselines.base import Baseline
+from predictor.baselines.base import FewShotPredictor
 from predictor.baselines.gaussian_process import WIDE, process_forecaster
 from predictor.baselines.linear_fits import LineFit
 from predictor.baselines.standardised import Forecaster, StandardisedBaseline
 from predictor.benchmarks.base import BenchmarkTask
-from predictor.contest.contestants import OURS, Contestant, Kind, always, baseline_fingerprint
+from predictor.contest.contestants import Contestant, Kind, always, baseline_fingerprint
 from predictor.contest.fingerprints import digest
+from predictor.contest.ours import OURS
 from predictor.errors import BenchmarkError
-from predictor.meta_predictor import MetaPredictor
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.residual_gp import GPInputs
 from predictor.tasks import SupportSet, Task
@@ -78,16 +78,16 @@ class LastFidelity(StandardisedBaseline):
 class CurveProcess(StandardisedBaseline):
     """A Gaussian process on curves and one-hot decisions around the last value's line, weights by marginal likelihood.
 
-    With a model version it also sees what that forecasts before anything of the task was measured.
+    With a predictor of ours it also sees what that forecasts before anything of the task was measured.
     """
 
-    def __init__(self, curves: Curves, name: str, meta: MetaPredictor | None = None) -> None:
+    def __init__(self, curves: Curves, name: str, ours: FewShotPredictor | None = None) -> None:
         self.name = name
-        self._curves, self._meta = curves, meta
+        self._curves, self._ours = curves, ours
 
     def _learned(self, task: Task, space: SearchSpace, support: SupportSet, goodness: Array) -> Forecaster:
         line = LineFit.fit(self._curves.of(support.architectures)[:, -1], goodness, _SLOPE, _SLOPE_STD)
-        unmeasured = self._meta.adapt(task, space, SupportSet()) if self._meta else None
+        unmeasured = self._ours.adapt(task, space, SupportSet()) if self._ours else None
 
         def inputs(architectures: Sequence[Architecture]) -> GPInputs:
             curves = self._curves.of(architectures)
@@ -101,24 +101,23 @@ class CurveProcess(StandardisedBaseline):
         return process_forecaster(inputs, support, goodness, WIDE)
 
 
-def curve_contestants(
-    measured: BenchmarkTask, fidelities: Sequence[str], meta: MetaPredictor | None
-) -> list[Contestant]:
-    """Those that know these fidelities; the one that knows our forecasts too if there is a version."""
+def curve_contestants(measured: BenchmarkTask, fidelities: Sequence[str], ours: Contestant | None) -> list[Contestant]:
+    """Those that know these fidelities; the one that knows our forecasts too if we take part."""
     curves = Curves(measured, fidelities)
-    found: list[tuple[Kind, Baseline, str]] = [
-        ("ranking", LastFidelity(curves), ""),
-        ("curve", CurveProcess(curves, "GP on curve and decisions"), ""),
+    last, process = LastFidelity(curves), CurveProcess(curves, "GP on curve and decisions")
+
+    def contestant(
+        kind: Kind, name: str, like: StandardisedBaseline, build: Callable[[], FewShotPredictor]
+    ) -> Contestant:
+        version = ours.fingerprint if ours is not None and kind == "ours" else ""
+        fingerprint = digest(baseline_fingerprint(like, version), name, *fidelities)
+        return Contestant(name, kind, fingerprint, like.min_observations, build)
+
+    found = [
+        contestant("ranking", last.name, last, always(last)),
+        contestant("curve", process.name, process, always(process)),
     ]
-    if meta is not None:
-        found.append(("ours", CurveProcess(curves, f"{OURS} and curve", meta), meta.version))
-    return [
-        Contestant(
-            one.name,
-            kind,
-            digest(baseline_fingerprint(one, version), one.name, *fidelities),
-            one.min_observations,
-            always(one),
-        )
-        for kind, one, version in found
-    ]
+    if ours is not None:
+        name = f"{OURS} and curve"
+        found.append(contestant("ours", name, process, lambda: CurveProcess(curves, name, ours.predictor)))
+    return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Draw:
     support_rows: Rows  # (S,)
     query_rows: Rows  # (Q,)
 
-    @property
+    @cached_property
     def support(self) -> SupportSet:
         """The support set, one measurement each."""
         chosen = self.support_rows.tolist()
@@ -53,12 +54,12 @@ class Draw:
             (1,) * len(chosen),
         )
 
-    @property
+    @cached_property
     def asked(self) -> tuple[Architecture, ...]:  # (Q,)
         """The architectures to forecast."""
         return tuple(self.measured.architectures[row] for row in self.query_rows.tolist())
 
-    @property
+    @cached_property
     def truth(self) -> NDArray[np.float64]:  # (Q,)
         """What was measured of them."""
         return self.measured.values[self.query_rows]
@@ -95,6 +96,20 @@ class Episode:
         taken = {_identity(self.measured, row) for row in support_rows.tolist()}
         rest = [row for row in self.query_rows.tolist() if _identity(self.measured, row) not in taken]
         return Draw(self.measured, support_rows, np.array(rest, np.int64))
+
+
+def remembered(features: Features) -> Features:
+    """The same, each architecture computed once: support sets of every size are chosen from the same ones."""
+    known: dict[tuple[str, str | None], NDArray[np.float32]] = {}
+
+    def kept(architectures: Sequence[Architecture]) -> NDArray[np.float32]:
+        keys = [(one.hash, one.genotype) for one in architectures]
+        missing = {key: one for key, one in zip(keys, architectures, strict=True) if key not in known}
+        if missing:
+            known.update(zip(missing, features(list(missing.values())), strict=True))
+        return np.stack([known[key] for key in keys])
+
+    return kept
 
 
 def draw_episode(measured: BenchmarkTask, sizes: Iterable[int], seed: int, num_query: int) -> Episode:

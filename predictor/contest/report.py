@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from predictor.contest.contestants import OURS
+from predictor.contest.ours import OURS
 from predictor.contest.results import Result, unique
 
 _MISSING = "–"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -60,16 +61,16 @@ def run_case(
     """Scores every contestant on every seed; `on_progress` is called once for each of both, done before or not."""
     failures: list[Failure] = []
     for seed in range(plan.seeds):
-        episode: Episode | None = None
+        draws: _Draws | None = None
         for contestant in contestants:
             key = ResultKey(plan.protocol, case.name, contestant.name, plan.selection, seed)
             done = store.sizes_done(key, _fingerprint(contestant, case, plan))
             missing = {size for size in plan.sizes if size >= contestant.min_observations} - done
             if missing:
-                episode = episode or draw_episode(measured, case.sizes, seed, plan.num_query)
+                draws = draws or _Draws(draw_episode(measured, case.sizes, seed, plan.num_query), plan)
                 results = []
-                for size in sorted(missing & set(episode.sizes)):
-                    outcome = _scored(case, contestant, _draw(episode, size, plan), seed, plan)
+                for size in sorted(missing & set(draws.episode.sizes)):
+                    outcome = _scored(case, contestant, draws.of(size), seed, plan)
                     if isinstance(outcome, Failure):
                         failures.append(outcome)
                     else:
@@ -84,10 +85,18 @@ def _fingerprint(contestant: Contestant, case: Case, plan: Plan) -> str:
     return digest(contestant.fingerprint, str(max(case.sizes)), str(plan.num_query))
 
 
-def _draw(episode: Episode, size: int, plan: Plan) -> Draw:
-    if plan.selection == DIVERSE and plan.features is not None:
-        return episode.diverse_draw(size, plan.features)
-    return episode.draw(size)
+class _Draws:
+    """The draws of one seed, made once for all contestants."""
+
+    def __init__(self, episode: Episode, plan: Plan) -> None:
+        self.episode, self._plan = episode, plan
+        self._made: dict[int, Draw] = {}
+
+    def of(self, size: int) -> Draw:
+        if size not in self._made:
+            features = self._plan.features if self._plan.selection == DIVERSE else None
+            self._made[size] = self.episode.diverse_draw(size, features) if features else self.episode.draw(size)
+        return self._made[size]
 
 
 def _scored(case: Case, contestant: Contestant, draw: Draw, seed: int, plan: Plan) -> Result | Failure:
@@ -115,7 +124,7 @@ def _scored(case: Case, contestant: Contestant, draw: Draw, seed: int, plan: Pla
         num_observations=len(support),
         num_query=len(asked),
         fingerprint=_fingerprint(contestant, case, plan),
-        seconds_to_adapt=between - start,
+        seconds_to_adapt=between - start if contestant.has_own_adaptation else math.nan,
         seconds_to_forecast=end - between,
         **asdict(score(predictions, draw.truth, task.metric)),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,10 @@ def seen(manifest: Mapping[str, Any], case: Case) -> tuple[str, ...]:
     return tuple(sorted(name for name in used if case.leaves_out(name)))
 
 
-def version_for(case: Case, directory: Path) -> MetaPredictor:
-    """The version in that directory.
+def version_for(
+    case: Case, directory: Path, load: Callable[[Path], MetaPredictor] = MetaPredictor.load
+) -> MetaPredictor:
+    """The version in that directory. What it saw decides, not the name of the training that its manifest gives.
 
     Raises:
         CheckpointError: if it cannot be read, or saw what the case leaves out.
@@ -45,4 +47,4 @@ def version_for(case: Case, directory: Path) -> MetaPredictor:
             f"{case.name}: expected a version that did not see what is left out, got {directory}, "
             f"which saw {len(leaked)} such tasks: {', '.join(leaked[:5])}"
         )
-    return MetaPredictor.load(directory)
+    return load(directory)

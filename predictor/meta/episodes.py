@@ -6,7 +6,7 @@ Notation: T tasks of one meta-batch, S support and Q query architectures, M arch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,6 +77,29 @@ class EpisodeBatch:
             self.query_targets.to(device),
             _moved(self.zero_shot_query, device),
         )
+
+
+def without_features(batch: EpisodeBatch, share: float, rng: np.random.Generator) -> EpisodeBatch:
+    """The episodes with a random share of all features set to 0, others in every episode, so that no space is known by one
+    of them (Srivastava et al., JMLR 2014, on inputs)."""
+    if share == 0.0:
+        return batch
+    episodes, inputs = len(batch), batch.support
+
+    def kept(num_features: int) -> Tensor:
+        return torch.from_numpy((rng.random((episodes, 1, num_features)) >= share).astype(np.float32))
+
+    nodes, whole = kept(inputs.nodes.shape[-1])[:, None], kept(inputs.whole.shape[-1])  # (T, 1, 1, F), (T, 1, 2G)
+
+    def reduced(part: SurrogateInputs) -> SurrogateInputs:
+        return replace(part, nodes=part.nodes * nodes, whole=part.whole * whole)
+
+    return replace(
+        batch,
+        support=reduced(batch.support),
+        query=reduced(batch.query),
+        zero_shot_query=reduced(batch.zero_shot_query),
+    )
 
 
 def _moved(part: SurrogateInputs, device: torch.device) -> SurrogateInputs:

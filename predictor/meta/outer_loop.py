@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from predictor.meta.episodes import EpisodeBatch, EpisodeSampler
+from predictor.meta.episodes import EpisodeBatch, EpisodeSampler, without_features
 from predictor.meta.inner_loop import (
     InnerLoopConfig,
     Parameters,
@@ -42,6 +42,7 @@ class OuterLoopConfig:
     weight_decay: float = 1e-4
     gradient_limit: float = 1.0
     zero_shot_weight: float = 0.3
+    feature_dropout: float = 0.1  # share of features that an episode does not see
     average_decay: float = 0.998  # of the moving average of parameters that is kept as the result
     inner: InnerLoopConfig = field(default_factory=InnerLoopConfig)
 
@@ -175,7 +176,7 @@ class OuterLoop:
         """Steps until `until_step`; after each, `on_step(step, loss)` may end it by returning False."""
         device = next(self.state.surrogate.parameters()).device
         while self.step < until_step:
-            batch = self._sampler.sample(self._rng).to(device)
+            batch = without_features(self._sampler.sample(self._rng), self.config.feature_dropout, self._rng).to(device)
             loss = self._descend(batch, engine)
             self.step += 1
             if not on_step(self.step, loss):

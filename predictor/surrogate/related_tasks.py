@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ _MAX_FITTED = 2_000  # architectures of one task
 _RIDGES = tuple(10.0**power for power in np.arange(-3.0, 2.1, 0.5))
 _JITTER = 1e-6
 _LARGEST_SHARE = 0.7
+_OTHER_METRIC = 0.3  # how much a task of another metric counts
 _LIMIT = 5.0  # standardised units
 _COSTS = frozenset({"latency", "energy", "size", "throughput", "training_time"})
 
@@ -57,8 +58,9 @@ class RelatedTasks:
     hashes: tuple[str, ...]  # (A,)
 
     @classmethod
-    def of(cls, tasks: Sequence[MeasuredTask], views: Views) -> RelatedTasks | None:
-        """From other tasks' measurements; None if none of them has measured enough."""
+    def of(cls, tasks: Sequence[MeasuredTask], views: Views, asked: Task | None = None) -> RelatedTasks | None:
+        """From other tasks' measurements; None if none of them has measured enough. Those of another metric than the asked
+        task's count for less."""
         large_enough = [one for one in tasks if len(one.measured) >= MIN_OBSERVATIONS]
         chosen = sorted(large_enough, key=lambda one: (-len(one.measured), one.task.name))[:MAX_RELATED]
         if not chosen:
@@ -67,12 +69,18 @@ class RelatedTasks:
         for one in chosen:
             known.update((architecture.hash, architecture) for architecture in one.measured.architectures)
         place = {key: number for number, key in enumerate(known)}
-        measured = torch.full((len(known), len(chosen)), math.nan)
+        total = torch.zeros(len(known), len(chosen))
+        count = torch.zeros_like(total)
         for column, one in enumerate(chosen):
             goodness = Standardisation.fit(one.task, one.measured.targets).forward(one.measured.targets)
             rows = torch.tensor([place[architecture.hash] for architecture in one.measured.architectures])
-            measured[rows, column] = torch.from_numpy(goodness).float().clamp(-_LIMIT, _LIMIT)
-        return cls._fitted(list(known.values()), measured, views)
+            total[:, column].index_add_(0, rows, torch.from_numpy(goodness).float().clamp(-_LIMIT, _LIMIT))
+            count[:, column].index_add_(
+                0, rows, torch.ones(len(rows))
+            )  # tables measure one network in several notations
+        found = cls._fitted(list(known.values()), total / count, views)
+        kinship = torch.tensor([_kinship(asked, one.task) for one in chosen])
+        return replace(found, reliability=found.reliability * kinship)
 
     @classmethod
     def _fitted(cls, architectures: Sequence[Architecture], measured: Tensor, views: Views) -> RelatedTasks:
@@ -89,7 +97,7 @@ class RelatedTasks:
         features: dict[int, Tensor] = {}
         columns = []
         for column in range(measured.shape[1]):
-            rows = [row for row in order.tolist() if not math.isnan(float(measured[row, column]))][:_MAX_FITTED]
+            rows = order[~measured[order, column].isnan()][:_MAX_FITTED].tolist()
             missing = [row for row in rows if row not in features]
             if missing:
                 found = plain._likeness([architectures[row] for row in missing], views).double()  # (missing, L)
@@ -147,24 +155,30 @@ class RelatedTasks:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RelatedTasks:
-        """From what `tensors` returned; raises KeyError, ValueError or RuntimeError if it is something else."""
+        """From what `tensors` returned; raises KeyError, TypeError or ValueError if it is something else."""
         num_views = len(tensors["scales"])
         landmarks, centers = (
             tuple(tensors[f"{name}.{number}"] for number in range(num_views)) for name in ("landmarks", "centers")
         )
         digits = bytes(tensors["hashes"].tolist()).hex()
         hashes = tuple(digits[start : start + 32] for start in range(0, len(digits), 32))
-        if len(hashes) != len(tensors["measured"]):
-            raise ValueError(f"expected a hash for each of {len(tensors['measured'])} architectures, got {len(hashes)}")
         scales, weights, reliability, measured = (
             tensors[name] for name in ("scales", "weights", "reliability", "measured")
         )
+        for name, num_rows in (("weights", 1 + len(tensors["landmarks.0"])), ("measured", len(hashes))):
+            expected, found = (num_rows, len(reliability)), tuple(tensors[name].shape)
+            if found != expected:
+                raise ValueError(f"expected {name} of shape {expected}, got {found}")
         return cls(landmarks, centers, scales, weights, reliability, measured, hashes)
+
+
+def _kinship(asked: Task | None, other: Task) -> float:
+    return 1.0 if asked is None or asked.metric.name == other.metric.name else _OTHER_METRIC
 
 
 def _typical_distance(view: Tensor) -> Tensor:
     """Root mean squared distance between landmarks; 1 where they are all alike."""
-    spread = 2.0 * view.var(0, correction=0).sum()
+    spread = 2.0 * (view - view.mean(0)).square().mean(0).sum()  # without columns: 0
     return torch.where(spread > 1e-9, spread.sqrt(), torch.ones(()))
 
 

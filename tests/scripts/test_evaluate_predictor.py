@@ -73,7 +73,8 @@ def test_ours_and_its_parts_take_part_with_the_version_that_ships(run, tmp_path)
     assert run("--cases", DIGITS, "--contestants", "Archcast*", "--seeds", "1", "--sizes", "0", "5") == 0
 
     found = {(one.contestant, one.num_observations) for one in ResultStore(tmp_path / "results").load()}
-    ours = {(name, size) for name in ("Archcast", "Archcast without residual process") for size in (0, 5)}
+    parts = ("Archcast", "Archcast without related tasks", "Archcast without residual process")
+    ours = {(name, size) for name in parts for size in (0, 5)}
     assert found == ours | {("Archcast from scratch", 5)}
 
 

@@ -14,7 +14,7 @@ from predictor.baselines.fsbo import FSBO, FSBOConfig
 from predictor.baselines.maml import MAML, META_SGD, MetaLearnedNetwork
 from predictor.baselines.registry import single_task_baselines, source_baselines
 from predictor.baselines.source_forecasts import SourceForecasts
-from predictor.baselines.sources import MAX_ARCHITECTURES, chosen_sources
+from predictor.baselines.sources import MAX_ARCHITECTURES, bounded, chosen_sources
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.errors import InvalidSupportSetError
 from predictor.scoring import kendall_tau
@@ -50,6 +50,32 @@ def test_sources_too_small_to_learn_from_are_refused(target: BenchmarkTask) -> N
 
     with pytest.raises(InvalidSupportSetError, match="at least 10 measured architectures, got none among 1"):
         chosen_sources([few], seed=0)
+
+
+def test_sources_of_the_asked_space_are_the_last_to_be_dropped(sources: list[MeasuredTask]) -> None:
+    named = [replace(sources[0], task=replace(sources[0].task, dataset=str(number))) for number in range(12)]
+    elsewhere = [replace(one, task=replace(one.task, search_space="fbnet")) for one in named]
+    every = [*elsewhere, *named]
+
+    kept = bounded(every, 0, own_space=named[0].task.search_space, at_most=14)
+    too_many = bounded(every, 0, own_space=named[0].task.search_space, at_most=5)
+
+    assert kept[-12:] == named
+    assert len(kept) == 14
+    assert len(too_many) == 5
+    assert all(one in named for one in too_many)
+    assert bounded(every, 0, at_most=14) != kept
+
+
+def test_what_a_source_forecast_is_not_asked_about_is_not_fitted(sources: list[MeasuredTask]) -> None:
+    told: list[float] = []
+    elsewhere = [replace(one, task=replace(one.task, dataset="other")) for one in sources[:1]]
+
+    forecasts = SourceForecasts.of([*sources, *elsewhere], on_progress=told.append, own_space="fbnet")
+
+    assert told == []
+    assert len(forecasts.sources) == len(sources) + 1
+    assert forecasts(sources[0].space, "accuracy", sources[0].measured.architectures[:3]).shape == (3, 0)
 
 
 def test_a_part_of_a_large_source_is_learned_from_and_all_is_remembered(target: BenchmarkTask) -> None:

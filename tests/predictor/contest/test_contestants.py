@@ -1,74 +1,26 @@
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from predictor.baselines.base import Baseline
 from predictor.baselines.registry import source_baselines
 from predictor.contest.contestants import (
-    FROM_SCRATCH,
-    OURS,
     SOURCE_CLASSES,
-    WITHOUT_PROCESS,
-    from_scratch,
-    own_contestants,
     rankings,
     single_task_contestants,
     source_contestants,
     sources_of,
-    untrained,
 )
 from predictor.contest.curves import Curves, curve_contestants
 from predictor.contest.episodes import draw_episode
+from predictor.contest.ours import own_contestants
 from predictor.errors import BenchmarkError
-from predictor.meta_predictor import MetaPredictor
-from predictor.meta_training import with_manifest
 
-
-@pytest.fixture(scope="module")
-def trained_meta(tiny_meta) -> MetaPredictor:
-    """A version whose parameters are not the ones that untrained ones start from."""
-    surrogate = copy.deepcopy(tiny_meta.surrogate)
-    with torch.no_grad():
-        for parameter in surrogate.parameters():
-            parameter.mul_(1.1)
-    return MetaPredictor(surrogate, tiny_meta.log_step_sizes, tiny_meta.default_reference, tiny_meta.manifest)
-
-
-def test_ours_come_with_and_without_their_process(tiny_meta, measured) -> None:
-    draw = draw_episode(measured, (20,), 0, 30).draw(20)
-    with_process, without = (one.predictor for one in own_contestants(tiny_meta))
-
-    first = with_process.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
-    second = without.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
-
-    assert [one.name for one in own_contestants(tiny_meta)] == [OURS, WITHOUT_PROCESS]
-    assert not np.allclose(first.mean, second.mean)
-
-
-def test_our_fingerprint_tells_weights_and_calibration_apart(trained_meta) -> None:
-    same = own_contestants(trained_meta)[0].fingerprint
-    recalibrated = with_manifest(trained_meta, {"widths": {"numbers": [0], "factors": [2.0]}})
-    others = [own_contestants(one)[0].fingerprint for one in (recalibrated, untrained(trained_meta))]
-
-    assert own_contestants(trained_meta)[0].fingerprint == same
-    assert len({same, *others}) == 3
-
-
-def test_from_scratch_is_the_same_shape_and_knows_nothing(trained_meta) -> None:
-    blank = from_scratch(trained_meta)
-    meta = untrained(trained_meta)
-
-    assert blank.name == FROM_SCRATCH
-    assert meta.version != trained_meta.version
-    assert [p.shape for p in meta.surrogate.parameters()] == [p.shape for p in trained_meta.surrogate.parameters()]
-    assert "priors" not in meta.manifest
-    assert untrained(trained_meta).version == meta.version
-    assert torch.equal(meta.default_reference.mean, trained_meta.default_reference.mean)
+from .conftest import TASK
 
 
 def test_baselines_are_told_apart_by_code_and_name() -> None:
@@ -121,7 +73,7 @@ def test_published_numbers_rank_and_proxies_of_other_data_sets_do_not(measured) 
 
 def test_a_curve_ranks_by_its_last_value_before_anything_was_measured(measured, tiny_meta) -> None:
     names = tuple(measured.fidelities)
-    last, process, ours = curve_contestants(measured, names, tiny_meta)
+    last, process, ours = curve_contestants(measured, names, own_contestants(tiny_meta, measured)[0])
     draw = draw_episode(measured, (0, 20), 0, 50).draw(0)
     early = measured.fidelities["accuracy_3_epochs"][draw.query_rows]
 
@@ -135,12 +87,24 @@ def test_a_curve_ranks_by_its_last_value_before_anything_was_measured(measured, 
 def test_curves_and_decisions_together_are_better_than_the_last_value(measured, tiny_meta) -> None:
     draw = draw_episode(measured, (100,), 0, 200).draw(100)
     errors = []
-    for one in curve_contestants(measured, ("accuracy_1_epochs",), tiny_meta):
+    for one in curve_contestants(measured, ("accuracy_1_epochs",), own_contestants(tiny_meta, measured)[0]):
         forecast = one.predictor.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
         errors.append(float(np.abs(forecast.mean - draw.truth).mean()))
 
     assert errors[1] < errors[0]
     assert errors[2] < errors[0]
+
+
+def test_a_curve_of_ours_changes_with_us(measured, tiny_meta) -> None:
+    others = [replace(measured, task=replace(TASK, dataset="other"))]
+    fingerprints = [
+        curve_contestants(measured, ("accuracy_1_epochs",), own_contestants(tiny_meta, measured, known)[0])[
+            2
+        ].fingerprint
+        for known in ([], others)
+    ]
+
+    assert fingerprints[0] != fingerprints[1]
 
 
 def test_without_a_version_there_is_no_curve_of_ours(measured) -> None:

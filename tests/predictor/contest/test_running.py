@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from predictor.contest.episodes import DIVERSE, remembered
 from predictor.contest.results import ResultStore
 from predictor.contest.running import Plan, run_case, sizes_of
 
@@ -117,6 +119,21 @@ def test_a_contestant_that_fails_is_reported_and_the_others_go_on(case, measured
 
     assert {(one.contestant, one.reason) for one in failures} == {("failing", "ValueError: no")}
     assert {one.contestant for one in store.load()} == {"other"}
+
+
+def test_diverse_support_sets_are_chosen_once_for_all_contestants(case, measured, contestant, store) -> None:
+    asked: list[int] = []
+
+    def features(architectures):
+        asked.append(len(architectures))
+        return np.array([[one.num_nodes, len(one.edges)] for one in architectures], np.float32)
+
+    plan = Plan("P1", 1, (5, 10), 50, DIVERSE, remembered(features))
+
+    run_case(case, measured, [contestant(name)[0] for name in ("one", "two")], plan, store)
+
+    assert len(asked) == 1  # the same architectures for both sizes
+    assert len(store.load()) == 4
 
 
 def test_only_the_cases_own_sizes_are_run(case) -> None:

@@ -8,7 +8,7 @@ from predictor.champion import shipped_champion
 from predictor.contest.versions import directory_of, seen, version_for
 from predictor.errors import CheckpointError
 
-CASE = protocol("P2").cases[0]  # NAS-Bench-201 on CIFAR-10
+CASE = protocol("P2S").cases[0]  # NAS-Bench-201 on CIFAR-10, TransNAS left out too
 
 
 def manifest(trained_on=(), validation=(), **others) -> dict[str, object]:
@@ -49,6 +49,17 @@ def test_a_version_that_saw_what_is_asked_is_refused_by_name(tiny_meta, tmp_path
     with pytest.raises(CheckpointError, match="nasbench201/cifar100/accuracy"):
         version_for(CASE, tmp_path / "leaking")
     assert version_for(CASE, tmp_path / "clean").version == tiny_meta.version
+
+
+def test_what_a_version_saw_decides_and_not_the_name_of_its_training(tiny_meta, tmp_path) -> None:
+    saw = manifest(trained_on=["transnas_micro/taskonomy_jigsaw/val_accuracy"], leave_out="of_another_name")
+    checkpoint.write(tmp_path / "version", tiny_meta.to_bytes(), {**tiny_meta.manifest, **saw})
+    literal = protocol("P2").cases[0]
+
+    assert literal.task == CASE.task
+    assert version_for(literal, tmp_path / "version").version == tiny_meta.version
+    with pytest.raises(CheckpointError, match="jigsaw"):
+        version_for(CASE, tmp_path / "version")
 
 
 def test_versions_lie_in_folders_of_their_trainings_and_the_champion_ships(tiny_meta, tmp_path) -> None:

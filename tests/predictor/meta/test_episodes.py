@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from predictor.encoding import ArchitectureEncoder, SpaceReference
-from predictor.meta.episodes import EpisodeConfig, EpisodeSampler, TaskPool, draw, space_reference
+from predictor.encoding import NUM_NODE_FEATURES, ArchitectureEncoder, SpaceReference
+from predictor.meta.episodes import (
+    EpisodeBatch,
+    EpisodeConfig,
+    EpisodeSampler,
+    TaskPool,
+    draw,
+    space_reference,
+    without_features,
+)
 from predictor.surrogate.standardisation import Standardisation
+from predictor.surrogate.surrogate import SurrogateInputs
 from predictor.tasks import Metric, Task
 
 
@@ -94,3 +103,20 @@ def test_the_reference_of_a_space_is_always_the_same(space) -> None:
 
     assert torch.equal(first.mean, second.mean)
     assert torch.equal(first.std, second.std)
+
+
+def test_an_episode_misses_the_same_features_everywhere_and_another_one_others() -> None:
+    features = torch.ones(2, 3, 4, NUM_NODE_FEATURES)
+    part = SurrogateInputs(
+        features, torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4), torch.ones(2, 3, 40), torch.ones(2, 3, 5)
+    )
+    batch = EpisodeBatch(part, torch.zeros(2, 3), part, torch.zeros(2, 3), part)
+
+    reduced = without_features(batch, 0.3, np.random.default_rng(0))
+
+    kept = reduced.support.nodes[:, 0, 0]
+    assert torch.equal(reduced.support.nodes, kept[:, None, None].expand_as(features))
+    assert torch.equal(reduced.query.nodes, reduced.support.nodes)
+    assert not torch.equal(kept[0], kept[1])
+    assert 0.5 < float(kept.mean()) < 0.9
+    assert torch.equal(reduced.support.context, part.context)

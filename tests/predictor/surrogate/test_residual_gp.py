@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from predictor.surrogate import residual_gp
-from predictor.surrogate.packed_factor import PackedFactor
-from predictor.surrogate.residual_gp import GPInputs, ResidualGP
+from predictor.surrogate.residual_gp import GPConfig, GPInputs, ResidualGP
 
 SLOPE, OFFSET, NOISE = 0.4, 0.3, 0.2
 WEIGHTS, LENGTHS, LINEAR = (0.7, 0.5), (1.2, 0.6), (0.3, 0.6)
@@ -85,27 +84,6 @@ def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
         mean, std = posterior(support.select(rest), targets[rest], counts[rest.numpy()], asked, frame=support)
         own = np.sqrt(std**2 - NOISE**2 + NOISE**2 / counts[left_out] + JITTER)  # its own measurements, not one new one
         assert float(found[left_out]) == pytest.approx(float((targets[left_out] - mean[0]) / own[0]), abs=1e-8)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 8, 9])
-def test_a_packed_factor_solves_as_the_whole_one_does(size) -> None:
-    rng = np.random.default_rng(size)
-    factor = torch.from_numpy(np.tril(rng.normal(size=(size, size))) + 2.0 * np.eye(size))
-    right = torch.from_numpy(rng.normal(size=(size, 4)))
-
-    found = torch.cat(PackedFactor(factor).solve(right))
-
-    np.testing.assert_allclose(factor @ found, right, atol=1e-12)
-
-
-def test_a_packed_factor_takes_half_the_memory() -> None:
-    packed = PackedFactor(torch.eye(100, dtype=torch.float64))
-
-    storages = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in vars(packed).values()
-    }
-
-    assert sum(storages.values()) <= 0.52 * 100 * 100 * 8
 
 
 def test_many_architectures_are_forecast_in_pieces_as_one_by_one(monkeypatch) -> None:
@@ -224,3 +202,77 @@ def test_of_several_opinions_the_one_that_is_right_counts_for_most() -> None:
 
     error = float((mean - torch.from_numpy(right)[asked]).square().mean().sqrt())
     assert error < 0.4  # the blend before anything was observed is off by 0.4
+
+
+def opinions(count: int, *columns: np.ndarray) -> GPInputs:
+    rng = np.random.default_rng(12)
+    return GPInputs(torch.from_numpy(np.stack(columns, axis=1)), (torch.from_numpy(rng.normal(size=(count, 3))),))
+
+
+@pytest.mark.parametrize("shares", [(1.0, 1.0, 1.0), (0.2, 3.0, 0.7)])
+def test_shares_of_the_opinions_sum_to_1_so_what_all_agree_on_is_the_mean(shares) -> None:
+    rng = np.random.default_rng(13)
+    agreed = rng.normal(size=9)
+    everything = opinions(9, agreed, agreed, agreed)
+    known, asked = everything.select(slice(0, 6)), everything.select(slice(6, 9))
+    hyper = torch.tensor([SLOPE, OFFSET, NOISE, *shares, 0.5, 1.0, 0.3], dtype=torch.float64).log()
+
+    # nothing was off, so nothing is corrected
+    mean, _ = ResidualGP(hyper, known, known.means[:, 0], torch.ones(6, dtype=torch.float64)).predict(asked)
+
+    np.testing.assert_allclose(mean, agreed[6:], atol=1e-12)
+
+
+def test_opinions_are_blended_in_proportion_to_their_shares() -> None:
+    rng = np.random.default_rng(14)
+    first, second = rng.normal(size=9), rng.normal(size=9)
+    everything = opinions(9, first, second)
+    blend = opinions(9, 0.25 * first + 0.75 * second)
+    targets = torch.from_numpy(rng.normal(size=6))
+    tail = [0.5, 1.0, 0.3]
+    both = torch.tensor([SLOPE, OFFSET, NOISE, 0.2, 0.6, *tail], dtype=torch.float64).log()
+    one = torch.tensor([SLOPE, OFFSET, NOISE, 1.0, *tail], dtype=torch.float64).log()
+    known, asked, ones = slice(0, 6), slice(6, 9), torch.ones(6, dtype=torch.float64)
+
+    found = ResidualGP(both, everything.select(known), targets, ones).predict(everything.select(asked))
+    expected = ResidualGP(one, blend.select(known), targets, ones).predict(blend.select(asked))
+
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize(("first_share", "expected"), [(1.0, (1.0, 0.05)), (0.3, (0.3, 0.7)), (0.0, (0.05, 1.0))])
+def test_shares_start_from_what_is_known_of_the_opinions_and_none_is_ruled_out(first_share, expected) -> None:
+    raw_shares = GPConfig(first_share=first_share).prior_means(num_means=2, num_views=1)[3:5]
+
+    np.testing.assert_allclose(raw_shares.exp(), expected)
+
+
+def test_the_first_opinion_leads_where_the_others_share_the_rest() -> None:
+    raw_shares = GPConfig(first_share=0.4).prior_means(num_means=4, num_views=1)[3:7]
+
+    np.testing.assert_allclose(raw_shares.exp(), [0.4, 0.2, 0.2, 0.2])
+
+
+def test_a_process_of_several_opinions_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
+    rng = np.random.default_rng(15)
+    everything = opinions(20, *rng.normal(size=(3, 20)))
+    known, asked = everything.select(slice(0, 12)), everything.select(slice(12, 20))
+    fitted = ResidualGP.fit(known, torch.from_numpy(rng.normal(size=12)), torch.ones(12))
+
+    rebuilt = ResidualGP(fitted.raw, fitted.support, fitted.targets, fitted.noise_scale)
+
+    for one, other in zip(fitted.predict(asked), rebuilt.predict(asked), strict=True):
+        assert torch.equal(one, other)
+    assert len(fitted.raw) == 3 + 3 + 3  # slope, offset, noise; three shares; weight, length, linear weight of a view
+
+
+def test_without_likeness_the_fitted_share_follows_the_evidence() -> None:
+    rng = np.random.default_rng(16)
+    right, wrong = rng.normal(size=200), rng.normal(size=200)
+    support = GPInputs(torch.from_numpy(np.stack([wrong, right], axis=1)), (torch.zeros(200, 0, dtype=torch.float64),))
+
+    gp = ResidualGP.fit(support, torch.from_numpy(right), torch.ones(200), GPConfig(first_share=0.5))
+    mean, _ = gp.predict(support)
+
+    assert float((mean - torch.from_numpy(right)).square().mean().sqrt()) < 0.25  # halves of both are off by 0.7

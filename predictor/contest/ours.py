@@ -1,0 +1,115 @@
+"""Our model version, and what is left of it without its parts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+
+from predictor.adapted_predictor import AdaptedPredictor
+from predictor.baselines.base import Adapted, FewShotPredictor
+from predictor.benchmarks.base import BenchmarkTask
+from predictor.contest.contestants import Contestant, sources_of
+from predictor.contest.fingerprints import code_digest, digest
+from predictor.meta.inner_loop import initial_log_step_sizes
+from predictor.meta_predictor import MetaPredictor
+from predictor.search_spaces.base import SearchSpace
+from predictor.surrogate.encoder import EncoderConfig
+from predictor.surrogate.related_tasks import MIN_OBSERVATIONS, RelatedTasks, are_related
+from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
+from predictor.tasks import SupportSet, Task
+
+OURS = "Archcast"
+WITHOUT_RELATED = "Archcast without related tasks"
+WITHOUT_PROCESS = "Archcast without residual process"
+FROM_SCRATCH = "Archcast from scratch"
+
+_CODE = (
+    *("predictor.meta_predictor", "predictor.adapted_predictor", "predictor.meta.cross_fitting"),
+    *("predictor.meta.inner_loop", "predictor.meta.episodes", "predictor.surrogate", "predictor.calibration"),
+    "predictor.encoding",
+)
+_MAX_KEPT = 16  # adaptations
+
+
+class Adapting:
+    """A version with what related tasks say, made before anything adapts; the latest adaptations are kept."""
+
+    def __init__(self, meta: MetaPredictor, related: RelatedTasks | None = None) -> None:
+        self._meta, self._related = meta, related
+        self._kept: OrderedDict[tuple[Task, str], AdaptedPredictor] = OrderedDict()
+
+    def adapt(self, task: Task, space: SearchSpace, support: SupportSet) -> AdaptedPredictor:
+        """As the version adapts."""
+        key = (task, support.hash)
+        if key not in self._kept:
+            self._kept[key] = self._meta.adapt(task, space, support, self._related)
+            if len(self._kept) > _MAX_KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+class WithoutProcess:
+    """A version whose adaptations leave the residual process and related tasks out."""
+
+    def __init__(self, version: Adapting) -> None:
+        self._version = version
+
+    def adapt(self, task: Task, space: SearchSpace, support: SupportSet) -> Adapted:
+        """The surrogate's own mean and spread after the inner loop."""
+        return self._version.adapt(task, space, support).without_process()
+
+
+def related_among(measured: BenchmarkTask, tasks: Sequence[BenchmarkTask]) -> list[BenchmarkTask]:
+    """Those that have a say in forecasts of this task."""
+    return [one for one in tasks if are_related(measured.task, one.task) and len(one) >= MIN_OBSERVATIONS]
+
+
+def own_contestants(
+    meta: MetaPredictor, measured: BenchmarkTask, others: Sequence[BenchmarkTask] = ()
+) -> list[Contestant]:
+    """The version with what it may know of other tasks, then without those that are related, then without its process too.
+
+    What related tasks say is worked out once, when the first of these has something to compute.
+    """
+    related = related_among(measured, others)
+    plain, known = Adapting(meta), _own_fingerprint(meta)
+    without_process = Contestant(
+        WITHOUT_PROCESS, "ablation", known, 0, lambda: WithoutProcess(plain), has_own_adaptation=False
+    )
+    if not related:
+        return [Contestant(OURS, "ours", known, 0, lambda: plain), without_process]
+
+    def with_related() -> FewShotPredictor:
+        return Adapting(meta, meta.related(measured.task, measured.space, sources_of(related)))
+
+    heard = digest(known, *sorted(f"{one.task.name} {len(one)}" for one in related))
+    return [
+        Contestant(OURS, "ours", heard, 0, with_related),
+        Contestant(WITHOUT_RELATED, "ablation", known, 0, lambda: plain),
+        without_process,
+    ]
+
+
+def _own_fingerprint(meta: MetaPredictor) -> str:
+    widths = str(sorted(meta.manifest.get("widths", {}).items()))
+    return digest(meta.version, widths, code_digest(MetaPredictor.__module__, _CODE))
+
+
+def from_scratch(shape_of: MetaPredictor) -> Contestant:
+    """The surrogate of that version's shape without meta-training, and without any other task."""
+    shape = str(sorted(shape_of.manifest["surrogate"].items())) + str(sorted(shape_of.manifest["inner"].items()))
+    fingerprint = digest(shape, code_digest(MetaPredictor.__module__, _CODE))
+    return Contestant(FROM_SCRATCH, "ablation", fingerprint, 1, lambda: untrained(shape_of))
+
+
+def untrained(meta: MetaPredictor) -> MetaPredictor:
+    """The same surrogate with random initial parameters and step sizes, and nothing that was learned from other tasks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        surrogate = Surrogate(SurrogateConfig(EncoderConfig(**meta.manifest["surrogate"])))
+    steps = initial_log_step_sizes(surrogate, meta.inner_config)
+    learned = ("priors", "widths")
+    manifest = {key: value for key, value in meta.manifest.items() if key not in learned}
+    return MetaPredictor(surrogate, steps, meta.default_reference, manifest)
