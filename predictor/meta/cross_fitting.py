@@ -16,7 +16,8 @@ from predictor.surrogate.surrogate import SurrogateInputs
 
 MIN_FOR_FOLDS = 4
 _MAX_NODE_PAIRS = 2_000_000  # that attention looks at in one inner loop
-_NUM_FOLDS = 10
+_FEWEST_FOLDS, _MOST_FOLDS = 4, 10
+_MAX_FOLDED = 200  # observations times folds, beyond the fewest folds
 _MAX_ADAPTED = 256  # support architectures that the inner loop looks at
 _FARTHEST = 20.0  # standardised units beyond which the surrogate is not believed
 
@@ -37,7 +38,7 @@ def cross_fitted(
     device = log_step_sizes.device
     inputs, targets = SurrogateInputs(*(tensor.to(device) for tensor in inputs.tensors())), targets.to(device)
     count, pairs_each = len(targets), inputs.nodes.shape[1] ** 2
-    num_folds = min(_NUM_FOLDS, count) if count >= MIN_FOR_FOLDS else 0
+    num_folds = _num_folds(count)
     fold = torch.randperm(count, generator=torch.Generator().manual_seed(0)) % max(num_folds, 1)
     weights = torch.ones(num_folds + 1, count, device=device)
     for number in range(num_folds):
@@ -60,6 +61,13 @@ def cross_fitted(
     last = {name: value[-1].clone() for name, value in every.items()}
     which = torch.where(torch.arange(count) < len(looked_at), fold, num_folds) if num_folds else torch.zeros_like(fold)
     return last, means.gather(0, which[None, :])[0]
+
+
+def _num_folds(count: int) -> int:
+    """Many where observations are few: each fold leaves out a part that adaptation then misses."""
+    if count < MIN_FOR_FOLDS:
+        return 0
+    return min(max(_MAX_FOLDED // count, _FEWEST_FOLDS), _MOST_FOLDS, count)
 
 
 def believable(mean: Tensor) -> Tensor:

@@ -1,15 +1,16 @@
 """What other tasks of the same search space say of architectures.
 
-Where one of them has measured an architecture, that value counts; elsewhere a kernel ridge regression on a few hundred of
-their architectures answers (subset of regressors; Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006,
-chapter 8), one set of landmarks for all, so that dozens of tasks cost hardly more than one. Everything is in standardised
-goodness of each task, so that what is good in one of them points the same way as what is good in another.
+Where one of them has measured an architecture, that value counts as far as the task is reliable; for the rest a kernel ridge
+regression on a few hundred of their architectures answers (subset of regressors; Rasmussen & Williams, "Gaussian Processes for
+Machine Learning", 2006, chapter 8), one set of landmarks for all, so that dozens of tasks cost hardly more than one. Everything
+is in standardised goodness of each task, so that what is good in one of them points the same way as what is good in another.
 
 Notation: Q asked architectures, A measured ones, L landmarks, R related tasks, W columns of a view.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,11 +31,12 @@ MIN_OBSERVATIONS = 20
 
 MAX_RELATED = 32
 _MAX_LANDMARKS = 512
+_MAX_KNOWN = 20_000  # architectures, the most observed task's first
 _MAX_FITTED = 2_000  # architectures of one task
 _RIDGES = tuple(10.0**power for power in np.arange(-3.0, 2.1, 0.5))
 _JITTER = 1e-6
 _LARGEST_SHARE = 0.7
-_OTHER_METRIC = 0.3  # how much a task of another metric counts
+_OTHER_METRIC = 0.1  # how much a task of another metric counts
 _LIMIT = 5.0  # standardised units
 _COSTS = frozenset({"latency", "energy", "size", "throughput", "training_time"})
 
@@ -54,7 +56,7 @@ class RelatedTasks:
     scales: Tensor  # (views,)
     weights: Tensor  # (1 + L, R), the first row constant
     reliability: Tensor  # (R,) which share of a task's variance the others of its own architectures foretell, 0 to 1
-    measured: Tensor  # (A, R) standardised goodness, NaN where there is none
+    measured: Tensor  # (A, R) standardised goodness with some of its noise taken off, NaN where there is none
     hashes: tuple[str, ...]  # (A,)
 
     @classmethod
@@ -68,16 +70,19 @@ class RelatedTasks:
         known: dict[str, Architecture] = {}
         for one in chosen:
             known.update((architecture.hash, architecture) for architecture in one.measured.architectures)
+        known = dict(itertools.islice(known.items(), _MAX_KNOWN))
         place = {key: number for number, key in enumerate(known)}
         total = torch.zeros(len(known), len(chosen))
         count = torch.zeros_like(total)
         for column, one in enumerate(chosen):
             goodness = Standardisation.fit(one.task, one.measured.targets).forward(one.measured.targets)
-            rows = torch.tensor([place[architecture.hash] for architecture in one.measured.architectures])
-            total[:, column].index_add_(0, rows, torch.from_numpy(goodness).float().clamp(-_LIMIT, _LIMIT))
+            places = torch.tensor([place.get(architecture.hash, -1) for architecture in one.measured.architectures])
+            kept = (places >= 0).nonzero()[:, 0]
+            values = torch.from_numpy(goodness).float().clamp(-_LIMIT, _LIMIT)[kept]
+            total[:, column].index_add_(0, places[kept], values)
             count[:, column].index_add_(
-                0, rows, torch.ones(len(rows))
-            )  # tables measure one network in several notations
+                0, places[kept], torch.ones(len(kept))
+            )  # a network may be in it in several notations
         found = cls._fitted(list(known.values()), total / count, views)
         kinship = torch.tensor([_kinship(asked, one.task) for one in chosen])
         return replace(found, reliability=found.reliability * kinship)
@@ -94,22 +99,19 @@ class RelatedTasks:
         kernel = _matern(landmarks, landmarks).double()
         kernel.diagonal().add_(_JITTER)
         factor = torch.linalg.cholesky(kernel)
-        features: dict[int, Tensor] = {}
+        likeness = plain._likeness(architectures, views)  # (A, L)
+        features = torch.linalg.solve_triangular(factor, likeness.double().T, upper=False).T
         columns = []
         for column in range(measured.shape[1]):
-            rows = order[~measured[order, column].isnan()][:_MAX_FITTED].tolist()
-            missing = [row for row in rows if row not in features]
-            if missing:
-                found = plain._likeness([architectures[row] for row in missing], views).double()  # (missing, L)
-                features.update(
-                    zip(missing, torch.linalg.solve_triangular(factor, found.T, upper=False).T, strict=True)
-                )
-            inputs = torch.stack([features[row] for row in rows])
-            columns.append(_ridge(inputs, measured[rows, column].double()))
+            rows = order[~measured[order, column].isnan()][:_MAX_FITTED]
+            columns.append(_ridge(features[rows], measured[rows, column].double()))
         constants, sizes, reliability = (torch.stack(part, dim=-1).float() for part in zip(*columns, strict=True))
         weights = torch.linalg.solve_triangular(factor.T.float(), sizes, upper=True)  # (L, R)
         weights = torch.cat([constants[None], weights])
-        return cls(landmarks, centers, scales, weights, reliability, measured, hashes)
+        foretold = (weights[0] + likeness @ weights[1:]).clamp(-_LIMIT, _LIMIT)
+        return cls(
+            landmarks, centers, scales, weights, reliability, torch.lerp(foretold, measured, reliability), hashes
+        )
 
     def __call__(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, R)
         """Standardised goodness of architectures by every related task."""
@@ -126,12 +128,12 @@ class RelatedTasks:
     def mean(self, opinions: Tensor) -> Tensor:  # (Q, R) -> (Q,)
         """One opinion of all, in which those count for more that are more reliable."""
         weights = self.reliability.square() + _JITTER
-        return opinions @ (weights / weights.sum())
+        return opinions @ (weights * self.reliability / weights.sum())  # what is unreliable should move little
 
     @property
     def share(self) -> float:
         """How much that opinion counts beside a surrogate's before anything tells which of them is right."""
-        return _LARGEST_SHARE * float(self.reliability.max())
+        return _LARGEST_SHARE * float(self.reliability.max()) ** 2
 
     def _likeness(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, L)
         found = zip(views(architectures), self.centers, self.scales, strict=True)

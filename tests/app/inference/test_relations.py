@@ -49,6 +49,15 @@ def observed(post_task: Any, observe: Any, cells: Cells) -> Callable[..., None]:
 
 
 @pytest.fixture
+def many_cells(client: TestClient) -> Cells:
+    """A hundred and sixty different cells, enough for a task of sixty to be relied on and a hundred to ask about."""
+    drawn = client.get("/v1/search-spaces/nasbench201/sample?count=300&seed=3").json()["architectures"]
+    different = list({cell["id"]: cell for cell in drawn}.values())
+    assert len(different) >= 160
+    return different[:160]
+
+
+@pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Data sets of the tasks whose relations were worked out, in order."""
     found: list[str] = []
@@ -164,15 +173,16 @@ def test_a_new_task_is_forecast_from_what_its_siblings_observed(
     client: TestClient,
     database: Database,
     post_task: Any,
-    observed: Any,
-    cells: Cells,
+    observe: Any,
+    many_cells: Cells,
     run_adaptations: Callable[[], int],
 ) -> None:
-    asked = [cell["genotype"] for cell in cells[20:]]
-    truth = np.array([convolutions(cell) for cell in cells[20:]])
+    known, asked = many_cells[:60], [cell["genotype"] for cell in many_cells[60:]]
+    truth = np.array([convolutions(cell) for cell in many_cells[60:]])
     post_task("alone", dataset="new")
     alone = forecasts(client, "alone", asked)
-    observed("sibling")
+    post_task("sibling", dataset="sibling")
+    observe("sibling", known, [convolutions(cell) for cell in known])
     run_adaptations()
 
     task = post_task("new", dataset="new")
