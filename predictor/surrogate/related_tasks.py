@@ -152,8 +152,15 @@ class RelatedTasks:
         named = {f"landmarks.{number}": view for number, view in enumerate(self.landmarks)}
         named |= {f"centers.{number}": center for number, center in enumerate(self.centers)}
         digits = torch.frombuffer(bytearray(bytes.fromhex("".join(self.hashes))), dtype=torch.uint8)
-        return named | {"scales": self.scales, "weights": self.weights, "reliability": self.reliability,
-                        "measured": self.measured, "hashes": digits}  # fmt: skip
+        is_measured = ~self.measured.isnan()  # stored numbers have to be finite
+        return named | {
+            "scales": self.scales,
+            "weights": self.weights,
+            "reliability": self.reliability,
+            "measured": self.measured.nan_to_num(),
+            "is_measured": is_measured.to(torch.uint8),
+            "hashes": digits,
+        }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> RelatedTasks:
@@ -167,10 +174,12 @@ class RelatedTasks:
         scales, weights, reliability, measured = (
             tensors[name] for name in ("scales", "weights", "reliability", "measured")
         )
-        for name, num_rows in (("weights", 1 + len(tensors["landmarks.0"])), ("measured", len(hashes))):
+        num_rows_of = {"weights": 1 + len(tensors["landmarks.0"]), "measured": len(hashes), "is_measured": len(hashes)}
+        for name, num_rows in num_rows_of.items():
             expected, found = (num_rows, len(reliability)), tuple(tensors[name].shape)
             if found != expected:
                 raise ValueError(f"expected {name} of shape {expected}, got {found}")
+        measured = measured.masked_fill(tensors["is_measured"] == 0, math.nan)
         return cls(landmarks, centers, scales, weights, reliability, measured, hashes)
 
 

@@ -232,3 +232,15 @@ def test_opinions_in_an_open_space_do_not_depend_on_what_the_asking_task_has_obs
 
     for answer in answers[1:]:
         torch.testing.assert_close(answer, answers[0], atol=1e-5, rtol=0)  # float32 sums over the landmarks
+
+
+def test_related_tasks_that_measured_different_architectures_are_kept_with_the_adaptation(tiny_meta, cells) -> None:
+    space = search_space("nasbench201")
+    asked = Task(space.name, "asked", PERCENT)
+    first = measured(Task(space.name, "first", PERCENT), space, cells[:25], range(25))
+    second = measured(Task(space.name, "second", PERCENT), space, cells[15:40], range(25))
+    adapted = tiny_meta.adapt(asked, space, SupportSet(), opinions_of(tiny_meta, asked, space, [first, second]))
+
+    restored = tiny_meta.restore(asked, space, adapted.to_bytes())
+
+    assert_equal(restored.predict(cells[:60]), adapted.predict(cells[:60]))
