@@ -123,10 +123,10 @@ class AdaptedPredictor:
         views = (embedding, *self._around.views_of(architectures, batch))
         related = self._around.related
         if related is None:
-            return GPInputs(mean.double()[:, None], tuple(view.double() for view in views))
+            return GPInputs(mean.double()[:, None], views)
         opinions = related(architectures, self._around.views)
         means = torch.stack([mean, related.mean(opinions)], dim=1)
-        return GPInputs(means.double(), tuple(view.double() for view in (*views, opinions)))
+        return GPInputs(means.double(), (*views, opinions))
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""
@@ -218,7 +218,7 @@ class AdaptedPredictor:
         tensors["header"] = torch.tensor(list(json.dumps(header).encode()), dtype=torch.uint8)
         if self._process is not None:
             process = self._process
-            tensors |= {f"gp.view.{number}": view.float() for number, view in enumerate(process.support.views)}
+            tensors |= {f"gp.view.{number}": view for number, view in enumerate(process.support.views)}
             tensors |= {"gp.raw": process.raw, "gp.means": process.support.means, "gp.targets": process.targets}
             tensors["gp.noise_scale"] = process.noise_scale
         return checkpoint.to_bytes(tensors)
@@ -235,7 +235,7 @@ class AdaptedPredictor:
         }
         process = None
         if "gp.raw" in tensors:
-            views = tuple(tensors[f"gp.view.{number}"].double() for number in range(header["num_views"]))
+            views = tuple(tensors[f"gp.view.{number}"] for number in range(header["num_views"]))
             inputs = GPInputs(tensors["gp.means"], views)
             process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], tensors["gp.noise_scale"])
         return cls(surroundings, parameters, process, Experience(**header["experience"]))

@@ -175,7 +175,7 @@ class GraphBatch:
 class ArchitectureEncoder:
     """Turns architectures into batches; keeps what it computed, by architecture hash. Safe to share between threads."""
 
-    def __init__(self, capacity: int = 30_000) -> None:
+    def __init__(self, capacity: int = 20_000) -> None:
         self._capacity = capacity
         self._encoded: OrderedDict[tuple[object, ...], EncodedArchitecture] = OrderedDict()
         self._rows: dict[str, int] = {}  # by the operation's key

@@ -25,7 +25,7 @@ from predictor import SearchSpace as SearchSpace  # the rest of the service name
 SpaceKind = Literal["built_in", "graph", "declared"]
 
 _MAX_SPACES = 1_024
-_MAX_PARSED = 30_000  # a few kilobytes each
+_MAX_PARSED = 20_000  # a few kilobytes each
 _ID = re.compile(r"[0-9a-f]{32}")
 
 

@@ -161,14 +161,16 @@ class History:
         ]
 
 
-def read_history(session: Session, context: TaskContext) -> History:
-    """All values of the task with their architectures."""
+def read_history(session: Session, context: TaskContext, newest: int | None = None) -> History:
+    """All values of the task with their architectures, or only the newest ones."""
     own = ObservationRecord
-    rows = session.execute(
+    query = (
         select(own.id, own.architecture_id, own.value, own.seed, own.fidelity, own.superseded_by_id)
         .where(own.task_id == context.id, own.status == "ok")
-        .order_by(own.id)
-    ).all()
+        .order_by(own.id.desc())
+        .limit(newest)
+    )
+    rows = list(reversed(session.execute(query).all()))
     return History(context, rows, stored_architectures(session, context.space, (row.architecture_id for row in rows)))
 
 

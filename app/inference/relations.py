@@ -13,6 +13,7 @@ from app.inference.records import TaskContext
 from predictor import MeasuredTask, MetaPredictor, RelatedTasks, SupportSet
 
 _MAX_KEPT = 8  # about a megabyte each
+_MAX_OBSERVATIONS = 5_000  # of one related task, its newest: no more are learned from
 
 Siblings = tuple[tuple[int, int], ...]
 """Ids and revisions of the observed tasks of the same search space."""
@@ -53,5 +54,5 @@ class Relations:
 
 def _measured(session: Session, task_id: int) -> MeasuredTask:
     context = records.task_context(session, str(task_id))
-    history = records.read_history(session, context)
+    history = records.read_history(session, context, _MAX_OBSERVATIONS)
     return MeasuredTask(context.task, context.space, SupportSet.of(history.current()))

@@ -83,19 +83,19 @@ class _Frame:
 
     @classmethod
     def of(cls, view: Tensor) -> _Frame:
-        count = len(view)
+        view, count = view.double(), len(view)
         if count < 2 or view.shape[1] == 0:
             return cls(view.sum(0) / max(count, 1), torch.ones((), dtype=view.dtype))
         center = view.mean(0)
         return cls(center, (2 * (view - center).square().sum() / (count - 1)).clamp(min=1e-9))
 
     def placed(self, view: Tensor) -> Tensor:
-        """The view in units in which support architectures lie 1 apart."""
-        return (view - self.center) / self.scale.sqrt()
+        """The view in units in which support architectures lie 1 apart, in float64."""
+        return (view.double() - self.center) / self.scale.sqrt()
 
 
 class ResidualGP:
-    """A fitted process; immutable. All tensors are float64 on the CPU."""
+    """A fitted process; immutable. It computes in float64 on the CPU; views may come in float32, which takes less memory."""
 
     def __init__(self, raw: Tensor, support: GPInputs, targets: Tensor, noise_scale: Tensor) -> None:
         """From fitted hyperparameters: S targets in standardised units, `noise_scale` 1/√(number of measurements)."""
