@@ -6,8 +6,11 @@ Notation: S support architectures, Q asked ones, D embedding width, C context fe
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,7 @@ from predictor.surrogate.surrogate import SurrogateInputs
 from predictor.tasks import Task
 
 _MAX_NODES = 3_072  # (padded) in one forward pass: what it computes with then stays near the processor
+_MANY_CHUNKS, _MAX_WORKERS = 4, 2
 _EXTREME_NODES, _EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WITHIN = 4.5  # standardised units beyond which no mean is taken
 
@@ -130,7 +134,9 @@ class AdaptedPredictor:
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""
-        parts = [self._predict_chunk(chunk) for chunk in _chunks(architectures)]
+        chunks = list(_chunks(architectures))
+        side_by_side = _workers().map if len(chunks) >= _MANY_CHUNKS else map
+        parts = list(side_by_side(self._predict_chunk, chunks))
         if not parts:
             empty = np.zeros(0)
             return Predictions(empty, empty, empty, empty, empty)
@@ -239,6 +245,12 @@ class AdaptedPredictor:
             inputs = GPInputs(tensors["gp.means"], views)
             process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], tensors["gp.noise_scale"])
         return cls(surroundings, parameters, process, Experience(**header["experience"]))
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    """Threads for large requests, started when the first one comes: PyTorch computes without holding up Python."""
+    return ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1), "forecast")
 
 
 def _chunks(architectures: Sequence[Architecture]) -> Iterator[Sequence[Architecture]]:

@@ -244,3 +244,14 @@ def test_related_tasks_that_measured_different_architectures_are_kept_with_the_a
     restored = tiny_meta.restore(asked, space, adapted.to_bytes())
 
     assert_equal(restored.predict(cells[:60]), adapted.predict(cells[:60]))
+
+
+def test_a_large_request_is_answered_in_its_order(tiny_meta, cells, monkeypatch) -> None:
+    space = search_space("nasbench201")
+    adapted = tiny_meta.adapt(Task(space.name, "asked", PERCENT), space, SupportSet())
+    whole = adapted.predict(cells[:60])
+
+    monkeypatch.setattr("predictor.adapted_predictor._MAX_NODES", 40)  # more than ten chunks, side by side
+    pieces = adapted.predict(cells[:60])
+
+    np.testing.assert_allclose(pieces.mean, whole.mean, rtol=1e-5)  # float32 in batches of another size
