@@ -27,9 +27,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
+from predictor.graph_statistics.operation_traits import Traits, traits_of
+from predictor.graph_statistics.path_statistics import NUM_PATH_STATISTICS, path_statistics
+from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, signal_features
 from predictor.wiring import Edges
 
-ENCODING_VERSION = 1
+ENCODING_VERSION = 2
 
 KINDS = (
     "input", "output", "conv", "separable_conv", "depthwise_conv", "mbconv", "max_pool", "avg_pool", "global_pool",
@@ -63,7 +66,8 @@ NUM_STATIC_FEATURES = _NUM_STATIC
 NUM_NODE_FEATURES = _NUM_STATIC + _NUM_POSITIONAL
 """F."""
 _NUM_STATISTICS = 10
-NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 4 + _HASHED_ATTRIBUTES
+_NUM_COMPUTED = NUM_PATH_STATISTICS + NUM_SIGNAL_FEATURES
+NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 4 + _HASHED_ATTRIBUTES + _NUM_COMPUTED
 """G."""
 
 _COST = _NUM_STATIC - 2  # column of the cost proxy among the static features
@@ -103,16 +107,21 @@ def _number(operation: Operation, name: str, default: float) -> float:
 
 
 def _cost(operation: Operation) -> float:
-    """log2 of multiply-accumulates per position and input channel, relative to a 1 × 1 convolution; 0 for the rest."""
+    """log2 of its work, less where it runs on fewer positions."""
+    return math.log2(1.0 + _work(operation)) / max(_number(operation, "stride", 1.0), 1.0)
+
+
+def _work(operation: Operation) -> float:
+    """Multiply-accumulates per position and input channel, relative to a 1 × 1 convolution; 0 where nothing is trained."""
     if operation.kind not in _TRAINABLE:
         return 0.0
     kernel, groups = _number(operation, "kernel_size", 1.0), max(_number(operation, "groups", 1.0), 1.0)
-    expansion, stride = _number(operation, "expansion", 1.0), max(_number(operation, "stride", 1.0), 1.0)
+    expansion = _number(operation, "expansion", 1.0)
     if operation.kind in ("mbconv", "separable_conv", "depthwise_conv"):
         work = expansion * (2.0 / groups + kernel * kernel / 32.0)
     else:
         work = expansion * kernel * kernel / groups
-    return math.log2(1.0 + max(work, 0.0) * max(_number(operation, "repeats", 1.0), 0.0)) / stride
+    return max(work, 0.0) * max(_number(operation, "repeats", 1.0), 0.0)
 
 
 def _static_features(operation: Operation) -> NDArray[np.float32]:
@@ -180,6 +189,7 @@ class ArchitectureEncoder:
         self._encoded: OrderedDict[tuple[object, ...], EncodedArchitecture] = OrderedDict()
         self._rows: dict[str, int] = {}  # by the operation's key
         self._table = np.zeros((256, _NUM_STATIC), np.float32)  # the first row is padding
+        self._traits = np.zeros((256, len(Traits._fields)), np.float32)
         self._lock = Lock()
 
     def encode(self, architecture: Architecture) -> EncodedArchitecture:
@@ -217,6 +227,7 @@ class ArchitectureEncoder:
         attributes = np.stack([one.attributes for one in encoded]) if batch else np.zeros((0, _num_attributes()))
         return _assembled(
             torch.from_numpy(self._table[rows]),
+            np.ascontiguousarray(self._traits[rows].transpose(2, 1, 0)),
             edges,
             torch.from_numpy(adjacency),
             torch.from_numpy(mask.astype(np.float32)),
@@ -236,12 +247,14 @@ class ArchitectureEncoder:
         return self._new_row(operation) if row is None else row
 
     def _new_row(self, operation: Operation) -> int:
-        features = _static_features(operation)
+        features, work = _static_features(operation), _work(operation)
+        traits = traits_of(operation, work, operation.kind in _TRAINABLE)
         with self._lock:
             row = self._rows.setdefault(operation.key, 1 + len(self._rows))  # another thread may have been faster
             if row == len(self._table):
                 self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-            self._table[row] = features
+                self._traits = np.concatenate([self._traits, np.zeros_like(self._traits)])
+            self._table[row], self._traits[row] = features, traits
         return row
 
 
@@ -308,9 +321,14 @@ def _graphs_first(values: NDArray[np.float32]) -> Tensor:  # (…, N, B) -> (…
 
 
 def _assembled(
-    static: Tensor, edges: NDArray[np.float32], adjacency: Tensor, mask: Tensor, attributes: Tensor
+    static: Tensor,
+    traits: NDArray[np.float32],
+    edges: NDArray[np.float32],
+    adjacency: Tensor,
+    mask: Tensor,
+    attributes: Tensor,
 ) -> GraphBatch:
-    """From what is known node by node; `edges` (N, N, B) is the adjacency with graphs last."""
+    """From what is known node by node; `edges` (N, N, B) is the adjacency and `traits` (T, N, B), with graphs last."""
     work, cost = static[..., _WORK] * mask, static[..., _COST] * mask
     forward = _paths(edges.swapaxes(0, 1), mask, mask, work, cost)
     backward = _paths(edges[::-1, ::-1], mask.flip(1), mask.flip(1))
@@ -351,7 +369,16 @@ def _assembled(
     kernels = [((kernel - _squashed(size)).abs() < 1e-4).float() * work for size in _KERNEL_SIZES]
     counts = torch.log2(1 + torch.stack([one.sum(1) for one in kernels], dim=1))
     known, hashed = attributes[:, : 2 * len(_GLOBAL_NUMBERS)], attributes[:, 2 * len(_GLOBAL_NUMBERS) :]
-    return GraphBatch(nodes, adjacency, mask, torch.cat([known, statistics, kinds, counts, hashed], dim=1))
+    computed = torch.from_numpy(_computed(edges, mask, traits))
+    return GraphBatch(nodes, adjacency, mask, torch.cat([known, statistics, kinds, counts, hashed, computed], dim=1))
+
+
+def _computed(edges: NDArray[np.float32], mask: Tensor, traits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What lies on the paths, and what passes along them."""
+    into, real = np.ascontiguousarray(edges.swapaxes(0, 1)), np.ascontiguousarray(mask.numpy().T)
+    return np.concatenate(
+        [path_statistics(into, real, traits[1:]), signal_features(into, real, traits[0].astype(np.int8))], axis=1
+    )
 
 
 def _least(values: Tensor, among: Tensor) -> Tensor:

@@ -180,7 +180,7 @@ class MetaPredictor:
             return adapted
         gp_inputs = adapted.gp_inputs(held.architectures)
         gp_inputs.means[:, 0] = left_out_mean  # the other opinions never saw these observations
-        config = GPConfig(first_share=1.0 - related.share if related is not None else 1.0)
+        config = GPConfig(shares=related.shares if related is not None else ())
         process = ResidualGP.fit(gp_inputs, targets.double(), torch.tensor(held.counts).double(), config)
         experience = replace(experience, own_factor=own_factor(process.leave_one_out()))
         return AdaptedPredictor(surroundings, parameters, process, experience)

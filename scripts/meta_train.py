@@ -12,10 +12,12 @@ champion where none is named. Neither takes part in training.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,6 +32,7 @@ from predictor.benchmarks.registry import read_all
 from predictor.meta.episodes import EpisodeConfig, EpisodeSampler
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.meta.outer_loop import MetaLearnerState, OuterLoop, OuterLoopConfig, inner_engine
+from predictor.meta_predictor import MetaPredictor
 from predictor.meta_training import calibrated, finished, summary, with_manifest
 from predictor.scoring import score_episodes
 from predictor.surrogate.encoder import EncoderConfig
@@ -63,6 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--state", type=Path, help="default: var/meta_train, and a folder in it for a leave-out training"
     )
+    parser.add_argument("--start", type=Path, help="a model version to go on from, instead of random parameters")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--until", type=int, help="stop after this step, to go on later (default: --steps)")
     parser.add_argument("--engine", choices=("batched", "learn2learn"), default="batched")
@@ -116,6 +120,15 @@ def measured(tasks: list[BenchmarkTask]) -> list[MeasuredTask]:
     ]
 
 
+def started(
+    parent: MetaPredictor | None, encoder_config: EncoderConfig, config: OuterLoopConfig, seed: int
+) -> MetaLearnerState:
+    if parent is None:
+        return MetaLearnerState.fresh(SurrogateConfig(encoder_config), config.inner, seed)
+    surrogate = copy.deepcopy(parent.surrogate).train().requires_grad_(True)
+    return MetaLearnerState.starting_from(surrogate, parent.log_step_sizes)
+
+
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
@@ -128,8 +141,16 @@ def main() -> None:
         feature_dropout=args.feature_dropout,
         inner=InnerLoopConfig(num_steps=args.inner_steps),
     )
+    parent = MetaPredictor.load(args.start) if args.start else None
     encoder_config = EncoderConfig(args.width, args.blocks, NUM_CONTEXT)
-    state = MetaLearnerState.fresh(SurrogateConfig(encoder_config), config.inner, args.seed)
+    if parent is not None:
+        encoder_config, seen = EncoderConfig(**parent.manifest["surrogate"]), parent.manifest["trained_on"]
+        if forbidden := [name for name in seen if matches(name, kept_out_of(args.leave_out))]:
+            sys.exit(
+                f"expected a version to start from that has not seen what is left out, got one trained on {forbidden[0]}"
+            )
+        config = replace(config, inner=parent.inner_config)
+    state = started(parent, encoder_config, config, args.seed)
     state.surrogate.to(args.device)
     sampler = EpisodeSampler(pools, EpisodeConfig(args.tasks_per_batch))
     loop = OuterLoop(state, sampler, config, args.seed)
@@ -178,7 +199,7 @@ def main() -> None:
         "engines": history["engines"],
         "seconds": round(history["seconds"], 1),
         "device": args.device,
-        "parent": None,
+        "parent": parent.version if parent else None,
     }
     torch.set_num_threads(2)
     meta = calibrated(finished(state, config.inner, encoder_config, pools, manifest), measured(parts["validation"]))

@@ -37,6 +37,8 @@ _RIDGES = tuple(10.0**power for power in np.arange(-3.0, 2.1, 0.5))
 _JITTER = 1e-6
 _LARGEST_SHARE = 0.7
 _OTHER_METRIC = 0.1  # how much a task of another metric counts
+_POWER_OF_AGREEMENT = 4
+_MOST_COMPARED = 2_000  # architectures
 _LIMIT = 5.0  # standardised units
 _COSTS = frozenset({"latency", "energy", "size", "throughput", "training_time"})
 
@@ -56,6 +58,9 @@ class RelatedTasks:
     scales: Tensor  # (views,)
     weights: Tensor  # (1 + L, R), the first row constant
     reliability: Tensor  # (R,) which share of a task's variance the others of its own architectures foretell, 0 to 1
+    agreement: (
+        Tensor  # (R,) how much its opinion is that of the others, 0 to 1: an outlier tells least of yet another task
+    )
     measured: Tensor  # (A, R) standardised goodness with some of its noise taken off, NaN where there is none
     hashes: tuple[str, ...]  # (A,)
 
@@ -85,7 +90,8 @@ class RelatedTasks:
             )  # a network may be in it in several notations
         found = cls._fitted(list(known.values()), total / count, views)
         kinship = torch.tensor([_kinship(asked, one.task) for one in chosen])
-        return replace(found, reliability=found.reliability * kinship)
+        agreement = _agreement(found.measured, kinship.square() * found.reliability)
+        return replace(found, reliability=found.reliability * kinship, agreement=agreement)
 
     @classmethod
     def _fitted(cls, architectures: Sequence[Architecture], measured: Tensor, views: Views) -> RelatedTasks:
@@ -95,7 +101,7 @@ class RelatedTasks:
         scales = torch.stack([_typical_distance(view) for view in marks])
         landmarks = tuple((v - c) / s for v, c, s in zip(marks, centers, scales, strict=True))
         hashes = tuple(one.hash for one in architectures)
-        plain = cls(landmarks, centers, scales, torch.zeros(0, 0), torch.zeros(0), measured, hashes)
+        plain = cls(landmarks, centers, scales, torch.zeros(0, 0), torch.zeros(0), torch.zeros(0), measured, hashes)
         kernel = _matern(landmarks, landmarks).double()
         kernel.diagonal().add_(_JITTER)
         factor = torch.linalg.cholesky(kernel)
@@ -109,9 +115,8 @@ class RelatedTasks:
         weights = torch.linalg.solve_triangular(factor.T.float(), sizes, upper=True)  # (L, R)
         weights = torch.cat([constants[None], weights])
         foretold = (weights[0] + likeness @ weights[1:]).clamp(-_LIMIT, _LIMIT)
-        return cls(
-            landmarks, centers, scales, weights, reliability, torch.lerp(foretold, measured, reliability), hashes
-        )
+        shrunk = torch.lerp(foretold, measured, reliability)
+        return cls(landmarks, centers, scales, weights, reliability, torch.ones_like(reliability), shrunk, hashes)
 
     def __call__(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, R)
         """Standardised goodness of architectures by every related task."""
@@ -127,13 +132,22 @@ class RelatedTasks:
 
     def mean(self, opinions: Tensor) -> Tensor:  # (Q, R) -> (Q,)
         """One opinion of all, in which those count for more that are more reliable."""
-        weights = self.reliability.square() + _JITTER
-        return opinions @ (weights * self.reliability / weights.sum())  # what is unreliable should move little
+        return opinions @ (self._trust * self.reliability)  # what is unreliable should move little
 
     @property
     def share(self) -> float:
-        """How much that opinion counts beside a surrogate's before anything tells which of them is right."""
+        """How much all of them count beside a surrogate before anything tells who is right."""
         return _LARGEST_SHARE * float(self.reliability.max()) ** 2
+
+    @property
+    def shares(self) -> tuple[float, ...]:  # (1 + R,)
+        """How much the surrogate counts, and each of the tasks, before anything tells who is right."""
+        return 1.0 - self.share, *(self.share * self._trust).tolist()
+
+    @property
+    def _trust(self) -> Tensor:  # (R,) adds up to 1
+        weights = self.reliability.square() * self.agreement**_POWER_OF_AGREEMENT + _JITTER
+        return weights / weights.sum()
 
     def _likeness(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, L)
         found = zip(views(architectures), self.centers, self.scales, strict=True)
@@ -157,6 +171,7 @@ class RelatedTasks:
             "scales": self.scales,
             "weights": self.weights,
             "reliability": self.reliability,
+            "agreement": self.agreement,
             "measured": self.measured.nan_to_num(),
             "is_measured": is_measured.to(torch.uint8),
             "hashes": digits,
@@ -171,20 +186,45 @@ class RelatedTasks:
         )
         digits = bytes(tensors["hashes"].tolist()).hex()
         hashes = tuple(digits[start : start + 32] for start in range(0, len(digits), 32))
-        scales, weights, reliability, measured = (
-            tensors[name] for name in ("scales", "weights", "reliability", "measured")
+        scales, weights, reliability, agreement, measured = (
+            tensors[name] for name in ("scales", "weights", "reliability", "agreement", "measured")
         )
+        if agreement.shape != reliability.shape:
+            raise ValueError(f"expected agreement of shape {tuple(reliability.shape)}, got {tuple(agreement.shape)}")
         num_rows_of = {"weights": 1 + len(tensors["landmarks.0"]), "measured": len(hashes), "is_measured": len(hashes)}
         for name, num_rows in num_rows_of.items():
             expected, found = (num_rows, len(reliability)), tuple(tensors[name].shape)
             if found != expected:
                 raise ValueError(f"expected {name} of shape {expected}, got {found}")
         measured = measured.masked_fill(tensors["is_measured"] == 0, math.nan)
-        return cls(landmarks, centers, scales, weights, reliability, measured, hashes)
+        return cls(landmarks, centers, scales, weights, reliability, agreement, measured, hashes)
 
 
 def _kinship(asked: Task | None, other: Task) -> float:
     return 1.0 if asked is None or asked.metric.name == other.metric.name else _OTHER_METRIC
+
+
+def _agreement(opinions: Tensor, weights: Tensor) -> Tensor:  # (A, R) NaN where there is none, (R,) -> (R,)
+    """Weighted mean over the other tasks of the correlation with them where both have an opinion; 1 where there is no other."""
+    rows = torch.randperm(len(opinions), generator=torch.Generator().manual_seed(1))[:_MOST_COMPARED]
+    opinions = opinions[rows]
+    known = ~opinions.isnan()
+    found = torch.ones(len(weights))
+    for column in range(len(weights)):
+        both = known & known[:, column, None]
+        others = torch.arange(len(weights)) != column
+        enough = others & (both.sum(0) >= MIN_OBSERVATIONS)
+        if bool((weights[enough] > 0).any()):
+            correlations = torch.stack(
+                [_correlation(opinions[both[:, one]][:, [column, one]]) for one in enough.nonzero()[:, 0]]
+            )
+            found[column] = (weights[enough] * correlations).sum() / weights[enough].sum()
+    return found
+
+
+def _correlation(pairs: Tensor) -> Tensor:  # (A, 2) -> ()
+    """What of it is positive; 0 where one of them does not vary."""
+    return torch.corrcoef(pairs.T)[0, 1].nan_to_num().clamp(min=0.0)
 
 
 def _typical_distance(view: Tensor) -> Tensor:

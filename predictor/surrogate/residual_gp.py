@@ -27,7 +27,7 @@ MAX_OBSERVATIONS = 2_000
 
 _MAX_PAIRS = 2**19  # of support and asked architectures that are compared at once: a matrix of 4 MB
 _JITTER = 1e-6
-_LEAST_SHARE = 0.05
+_LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,23 @@ class GPConfig:
     view: float = 0.2  # weight of a view's Matérn kernel
     length: float = 1.0
     linear: float = 0.15  # weight of a view's linear kernel
-    first_share: float = 0.3  # of the first opinion in the blend, where there are others; those share the rest alike
+    shares: tuple[float, ...] = ()  # of the opinions in the blend; all alike where they are not given
     log_width: float = 0.8
+    log_width_of_shares: float = 1.5  # wider: one opinion may turn out to be right and all others wrong
     num_fit_steps: int = 60
 
     def prior_means(self, num_means: int, num_views: int) -> Tensor:  # -> (3 + K + 3 V,)
         """Centres of the logarithms of all hyperparameters."""
-        others = max((1.0 - self.first_share) / max(num_means - 1, 1), _LEAST_SHARE)
-        shares = [max(self.first_share, _LEAST_SHARE), *[others] * (num_means - 1)]
+        shares = [
+            max(share, _LEAST_SHARE) for share in self.shares or [1.0 / num_means] * num_means
+        ]  # none is ruled out
         per_view = [*[self.view] * num_views, *[self.length] * num_views, *[self.linear] * num_views]
         return torch.tensor([self.slope, self.offset, self.noise, *shares, *per_view], dtype=torch.float64).log()
+
+    def prior_widths(self, num_means: int, num_views: int) -> Tensor:  # -> (3 + K + 3 V,)
+        """How far the logarithms may lie from there."""
+        shares = [self.log_width_of_shares] * num_means
+        return torch.tensor([*[self.log_width] * 3, *shares, *[self.log_width] * 3 * num_views], dtype=torch.float64)
 
 
 class _Hyperparameters:
@@ -184,7 +191,8 @@ class _Evidence:
 
     def most_probable(self, config: GPConfig) -> Tensor:
         """By gradient descent from the centres of the priors."""
-        prior = config.prior_means(self._means.shape[1], self._num_views)
+        sizes = self._means.shape[1], self._num_views
+        prior, widths = config.prior_means(*sizes), config.prior_widths(*sizes)
         raw = prior.clone().requires_grad_()
         optimizer = torch.optim.Adam([raw], lr=0.1)
         best, best_loss = prior.clone(), math.inf
@@ -193,7 +201,7 @@ class _Evidence:
             loss = self._negative_logarithm(raw)
             if loss is None:
                 break
-            loss = loss + 0.5 * ((raw - prior) / config.log_width).square().sum()
+            loss = loss + 0.5 * ((raw - prior) / widths).square().sum()
             if float(loss.detach()) < best_loss:
                 best, best_loss = raw.detach().clone(), float(loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]

@@ -241,17 +241,21 @@ def test_opinions_are_blended_in_proportion_to_their_shares() -> None:
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
 
 
-@pytest.mark.parametrize(("first_share", "expected"), [(1.0, (1.0, 0.05)), (0.3, (0.3, 0.7)), (0.0, (0.05, 1.0))])
-def test_shares_start_from_what_is_known_of_the_opinions_and_none_is_ruled_out(first_share, expected) -> None:
-    raw_shares = GPConfig(first_share=first_share).prior_means(num_means=2, num_views=1)[3:5]
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [((), (0.5, 0.5)), ((0.3, 0.7), (0.3, 0.7)), ((1.0, 0.0), (1.0, 0.01))],
+    ids=["unknown", "known", "one of no weight"],
+)
+def test_shares_start_from_what_is_known_of_the_opinions_and_none_is_ruled_out(shares, expected) -> None:
+    raw_shares = GPConfig(shares=shares).prior_means(num_means=2, num_views=1)[3:5]
 
     np.testing.assert_allclose(raw_shares.exp(), expected)
 
 
-def test_the_first_opinion_leads_where_the_others_share_the_rest() -> None:
-    raw_shares = GPConfig(first_share=0.4).prior_means(num_means=4, num_views=1)[3:7]
+def test_shares_may_move_further_than_other_hyperparameters() -> None:
+    widths = GPConfig(log_width=0.5, log_width_of_shares=2.0).prior_widths(num_means=2, num_views=1)
 
-    np.testing.assert_allclose(raw_shares.exp(), [0.4, 0.2, 0.2, 0.2])
+    assert widths.tolist() == [0.5, 0.5, 0.5, 2.0, 2.0, 0.5, 0.5, 0.5]
 
 
 def test_a_process_of_several_opinions_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
@@ -272,7 +276,7 @@ def test_without_likeness_the_fitted_share_follows_the_evidence() -> None:
     right, wrong = rng.normal(size=200), rng.normal(size=200)
     support = GPInputs(torch.from_numpy(np.stack([wrong, right], axis=1)), (torch.zeros(200, 0, dtype=torch.float64),))
 
-    gp = ResidualGP.fit(support, torch.from_numpy(right), torch.ones(200), GPConfig(first_share=0.5))
+    gp = ResidualGP.fit(support, torch.from_numpy(right), torch.ones(200), GPConfig(shares=(0.5, 0.5)))
     mean, _ = gp.predict(support)
 
     assert float((mean - torch.from_numpy(right)).square().mean().sqrt()) < 0.25  # halves of both are off by 0.7

@@ -1,0 +1,1 @@
+"""Numbers of whole graphs that mean the same in every search space."""
