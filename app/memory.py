@@ -17,7 +17,7 @@ from typing import Any
 _M_ARENA_MAX, _NUM_ARENAS = -8, 2
 _M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES = -3, 8 * 1024 * 1024
 _M_TRIM_THRESHOLD, _KEPT_BYTES = -1, 32 * 1024 * 1024
-_TRIM_SECONDS = 5.0
+_TRIM_SECONDS = 2.0
 _MIN_WORK_SECONDS = 0.25  # of processor time: whoever did less freed next to nothing
 
 

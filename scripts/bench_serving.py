@@ -14,37 +14,28 @@ waits for the surrogate. NAS-Bench-101 and FBNet are not: nothing about their ar
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import json
 import os
 import platform
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import numpy as np
-import uvicorn
-from fastapi import FastAPI
+from serving_load import EMPTY, cells, chains, computed_cells, forecast, load, post
+from serving_processes import HOST, Service, empty_endpoint
 from tqdm import tqdm
 
 from app.client import Client, ClientError
-from predictor.search_spaces.nasbench201 import NASBench201
 
-HOST = "127.0.0.1"
 CELLS, COMPUTED, CHAINS = "nasbench201", "nasbench101", "fbnet"
 CONCURRENCY = 16
-EMPTY = b"GET /empty HTTP/1.1\r\nHost: bench\r\n\r\n"
-_MAX_LOAD_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -113,236 +104,6 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "load_before": load[0],  # much more than 0: others were at work, and the figures are worse than they need be
     }
-
-
-class Connection(asyncio.Protocol):
-    """Sends one prepared request after the other and takes the time until each answer is complete."""
-
-    def __init__(self, requests: Iterator[bytes], latencies: list[float], deadline: float) -> None:
-        self._requests, self._latencies, self._deadline = requests, latencies, deadline
-        self._received, self._missing = bytearray(), -1
-        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # what create_connection promises
-        self._send()
-
-    def data_received(self, data: bytes) -> None:
-        if self._missing < 0:
-            self._received += data
-            end = self._received.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            head = bytes(self._received[:end]).lower()
-            if not head.startswith((b"http/1.1 200", b"http/1.1 201")):
-                self._end(RuntimeError(f"expected an answer of 200, got {bytes(self._received[:300])!r}"))
-                return
-            length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-            self._missing = length - (len(self._received) - end - 4)
-        else:
-            self._missing -= len(data)
-        if self._missing == 0:
-            self._latencies.append(time.perf_counter() - self._began)
-            self._send()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._end(error or RuntimeError("expected the connection to be kept, got its end"))
-
-    def _send(self) -> None:
-        request = next(self._requests, None) if time.monotonic() < self._deadline else None
-        if request is None:
-            self._end(None)
-            return
-        self._received.clear()
-        self._missing = -1
-        self._began = time.perf_counter()
-        self._transport.write(request)
-
-    def _end(self, error: Exception | None) -> None:
-        if not self.finished.done():
-            if error is None:
-                self.finished.set_result(None)
-            else:
-                self.finished.set_exception(error)
-        self._transport.close()
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one round of load saw."""
-
-    seconds: float
-    latencies: list[float]
-
-    @property
-    def rate(self) -> float:
-        """Requests per second."""
-        return len(self.latencies) / self.seconds
-
-    @property
-    def median_ms(self) -> float:
-        """Of one request."""
-        return statistics.median(self.latencies) * 1e3
-
-
-def load(port: int, requests: Sequence[bytes], connections: int = 1) -> Load:
-    """Sends all requests over so many connections, each waiting for its answer."""
-
-    async def run() -> Load:
-        latencies: list[float] = []
-        waiting, deadline = iter(requests), time.monotonic() + _MAX_LOAD_SECONDS
-        loop, began = asyncio.get_running_loop(), time.perf_counter()
-        opened = [
-            loop.create_connection(lambda: Connection(waiting, latencies, deadline), HOST, port)
-            for _ in range(connections)
-        ]
-        await asyncio.gather(*(connection.finished for _, connection in await asyncio.gather(*opened)))
-        return Load(time.perf_counter() - began, latencies)
-
-    return asyncio.run(run())
-
-
-def post(path: str, document: object) -> bytes:
-    """A prepared request."""
-    body = json.dumps(document).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def forecast(task: str, architectures: Sequence[str]) -> bytes:
-    """A prepared request for forecasts."""
-    return post(f"/v1/tasks/{task}/predictions", {"architectures": list(architectures)})
-
-
-def cells(rng: np.random.Generator) -> list[str]:
-    """All NAS-Bench-201 cells in random order."""
-    space = NASBench201()
-    names = space.decisions[0].choices
-    found = [f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|" for a, b, c, d, e, f in itertools.product(names, repeat=6)]
-    return [found[place] for place in rng.permutation(len(found))]
-
-
-def computed_cells(rng: np.random.Generator) -> Iterator[str]:
-    """Different NAS-Bench-101 cells of seven nodes: a chain with up to three more edges."""
-    spare = [(a, b) for a, b in itertools.combinations(range(7), 2) if b > a + 1]
-    seen: set[str] = set()
-    while True:
-        matrix = [[int(target == source + 1) for target in range(7)] for source in range(7)]
-        for place in rng.choice(len(spare), size=int(rng.integers(0, 4)), replace=False):
-            matrix[spare[place][0]][spare[place][1]] = 1
-        kinds = rng.choice(["conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3"], size=5)
-        text = json.dumps({"matrix": matrix, "ops": ["input", *map(str, kinds), "output"]})
-        if text not in seen:
-            seen.add(text)
-            yield text
-
-
-def chains(rng: np.random.Generator) -> Iterator[str]:
-    """FBNet architectures: 22 layers, one of nine blocks each (never the same twice but by a miracle)."""
-    while True:
-        yield str(rng.integers(0, 9, size=22).tolist())
-
-
-class Service:
-    """`archcast serve` on a folder; may be started again on the same one."""
-
-    def __init__(self, folder: Path, size: Size) -> None:
-        self.port = free_port()
-        settings = {"DATA_DIR": folder, "PORT": self.port, "FINE_TUNE_AFTER": 0, "LOAD_SHIPPED": size.load_shipped}
-        self._environment = clean_environment() | {f"ARCHCAST_{name}": str(value) for name, value in settings.items()}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> float:
-        """Seconds until it was ready."""
-        began = time.perf_counter()
-        command = [sys.executable, "-m", "app.cli", "serve", "--host", HOST]
-        self._process = subprocess.Popen(command, env=self._environment, stdout=subprocess.DEVNULL)
-        wait_until_ready(f"http://{HOST}:{self.port}/readyz", self._process)
-        return time.perf_counter() - began
-
-    def stop(self) -> None:
-        """Ends it in order."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(60.0)
-            self._process = None
-
-    def memory_mb(self) -> tuple[float, float]:
-        """Resident memory of the service and of the worker beside it; NaN where the system does not tell."""
-        parent = self._process.pid if self._process is not None else 0
-        children = [pid for pid in _processes() if _status(pid).get("PPid") == str(parent)]
-        return _resident_mb(parent), sum(map(_resident_mb, children)) if children else float("nan")
-
-
-def _processes() -> list[int]:
-    return [int(one.name) for one in Path("/proc").glob("[0-9]*")]
-
-
-def _status(pid: int) -> dict[str, str]:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def _resident_mb(pid: int) -> float:
-    value = _status(pid).get("VmRSS", "")
-    return float(value.split()[0]) / 1024 if value else float("nan")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
-def clean_environment() -> dict[str, str]:
-    """Without byte code, as `make run` also sees to it, every start would compile PyTorch again."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 300.0) -> None:
-    """Until the address answers."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"expected a server at {url}, it ended with exit code {process.returncode}")
-        try:
-            if httpx.get(url, timeout=5.0).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise SystemExit(f"expected {url} to answer within {seconds:.0f} s")
-
-
-@contextmanager
-def empty_endpoint() -> Iterator[int]:
-    """The port of a FastAPI application with one endpoint that does nothing, in a process of its own."""
-    port = free_port()
-    command = [sys.executable, __file__, "--serve-empty", str(port)]
-    with subprocess.Popen(command, env=clean_environment()) as process:
-        try:
-            wait_until_ready(f"http://{HOST}:{port}/empty", process)
-            yield port
-        finally:
-            process.terminate()
-
-
-def serve_empty(port: int) -> None:
-    """Under the same options as `archcast serve`."""
-    app = FastAPI()
-
-    @app.get("/empty")
-    async def empty() -> dict[str, str]:
-        return {}
-
-    uvicorn.Server(uvicorn.Config(app, HOST, port, log_level="warning", access_log=False)).run()
 
 
 class Bench:
@@ -460,7 +221,7 @@ def measured(size: Size, step: Callable[[str], None]) -> Report:
     """Runs everything; `step` is told what was done."""
     report = Report()
     with tempfile.TemporaryDirectory() as folder, empty_endpoint() as empty_port:
-        service = Service(Path(folder), size)
+        service = Service(Path(folder), size.load_shipped)
         try:
             shipped = "with the shipped observations" if size.load_shipped else "empty"
             report.add(f"ready, new database ({shipped})", service.start(), "s")
@@ -503,7 +264,6 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ingest", type=int, help="how many observations are ingested")
     parser.add_argument("--no-shipped", action="store_true", help="do not load the shipped observations first")
     parser.add_argument("--output", type=Path, default=Path("var/bench/serving.json"))
-    parser.add_argument("--serve-empty", type=int, metavar="PORT", help=argparse.SUPPRESS)
     return parser.parse_args(given)
 
 
@@ -516,9 +276,6 @@ def size_of(args: argparse.Namespace) -> Size:
 
 def main(given: Sequence[str] | None = None) -> None:
     args = arguments(given)
-    if args.serve_empty is not None:
-        serve_empty(args.serve_empty)
-        return
     size = size_of(args)
     described = machine()
     with tqdm(total=2 * size.repeats + 4, unit=" parts", disable=None) as bar:

@@ -1,21 +1,32 @@
 """Forecasts with memory: architectures are parsed once, and every answer of an adaptation is computed once.
 
+What is remembered is packed, since there may be hundreds of thousands of forecasts: as Python numbers, each would take
+several times the memory.
+
 Notation: S architectures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from struct import Struct
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.inference.caches import BoundedCache
 from app.inference.errors import translated
 from app.inference.notations import ParsedArchitecture, remembered
 from predictor import AdaptedPredictor, Architecture, SearchSpace, Task
 
-_MAX_FORECASTS = 100_000
+_MAX_FORECASTS = 50_000  # of spaces that are not forecast as a whole; 300 bytes each with their keys
+_MAX_WHOLE = 32  # adaptations
 _CHUNK = 1_024
+_PACKED = Struct("5d")
+
+Table = NDArray[np.float64]
 
 
 class Forecast(NamedTuple):
@@ -60,43 +71,83 @@ class ServedTask:
         return self.task.metric.direction == "maximize"
 
 
+@dataclass(frozen=True)
+class WholeSpace:
+    """The forecasts of everything in a space: a column for each architecture, in the order of `Forecast`."""
+
+    places: Mapping[str, int]  # by the architecture's id; shared by all tasks of the space
+    table: Table  # (5, S)
+
+    def of(self, architecture_id: str) -> Forecast | None:
+        """One of them."""
+        place = self.places.get(architecture_id)
+        return None if place is None else Forecast._make(self.table[:, place].tolist())
+
+    def of_all(self, architecture_ids: Sequence[str]) -> list[Forecast] | None:  # (S,)
+        """Many of them; None if not all are there."""
+        try:
+            places = [self.places[one] for one in architecture_ids]
+        except KeyError:
+            return None
+        return list(map(Forecast._make, self.table[:, places].T.tolist()))
+
+
 class Forecaster:
     """Forecasts, and remembers them within bounds. May be called from any thread."""
 
     def __init__(self) -> None:
-        self._forecasts: BoundedCache[tuple[int, str], Forecast] = BoundedCache(_MAX_FORECASTS)
+        self._forecasts: BoundedCache[tuple[int, str], bytes] = BoundedCache(_MAX_FORECASTS)
+        self._whole: BoundedCache[int, WholeSpace] = BoundedCache(_MAX_WHOLE)
 
     def known(self, served: ServedTask, notation: object) -> tuple[ParsedArchitecture, Forecast] | None:
         """What is remembered, without any computation."""
         parsed = remembered(served.space, notation)
-        if parsed is None:
-            return None
-        forecast = self._forecasts.get((served.serial, parsed.id))
-        return None if forecast is None else (parsed, forecast)
+        forecast = None if parsed is None else self._remembered(served.serial, parsed.id)
+        return None if parsed is None or forecast is None else (parsed, forecast)
 
     def forecast(self, served: ServedTask, parsed: Sequence[ParsedArchitecture]) -> list[Forecast]:  # (S,)
         """Forecasts in the order of the architectures; what is remembered is not computed again."""
-        serial, get = served.serial, self._forecasts.get
+        serial, whole = served.serial, self._whole.get(served.serial)
+        known = None if whole is None else whole.of_all([one.id for one in parsed])
+        if known is not None:
+            return known
         found: dict[str, Forecast] = {}
         missing: dict[str, Architecture] = {}
         for one in parsed:
-            remembered = get((serial, one.id))
-            if remembered is None:
+            forecast = self._remembered(serial, one.id)
+            if forecast is None:
                 missing[one.id] = one.architecture
             else:
-                found[one.id] = remembered
-        computed = _computed(served, list(missing.values()))
-        self._forecasts.put_many(((serial, one), value) for one, value in zip(missing, computed, strict=True))
-        found.update(zip(missing, computed, strict=True))
+                found[one.id] = forecast
+        rows = list(map(Forecast._make, _computed(served, list(missing.values())).T.tolist()))
+        self._forecasts.put_many(
+            ((serial, one), _PACKED.pack(*forecast)) for one, forecast in zip(missing, rows, strict=True)
+        )
+        found.update(zip(missing, rows, strict=True))
         return [found[one.id] for one in parsed]
 
+    def forecast_whole(
+        self, served: ServedTask, parsed: Sequence[ParsedArchitecture], places: Mapping[str, int]
+    ) -> Table:  # (5, S)
+        """Forecasts of everything in the task's space, remembered as one; `places` says where each id is."""
+        table = _computed(served, [one.architecture for one in parsed])
+        self._whole.put(served.serial, WholeSpace(places, table))
+        return table
 
-def _computed(served: ServedTask, architectures: Sequence[Architecture]) -> list[Forecast]:  # (S,)
+    def _remembered(self, serial: int, architecture_id: str) -> Forecast | None:
+        whole = self._whole.get(serial)
+        forecast = None if whole is None else whole.of(architecture_id)
+        if forecast is not None:
+            return forecast
+        packed = self._forecasts.get((serial, architecture_id))
+        return None if packed is None else Forecast._make(_PACKED.unpack(packed))
+
+
+def _computed(served: ServedTask, architectures: Sequence[Architecture]) -> Table:  # (5, S)
     """Forecasts in pieces, so that other threads get their turn."""
-    forecasts: list[Forecast] = []
+    table = np.empty((len(Forecast._fields), len(architectures)))
     with translated():
         for start in range(0, len(architectures), _CHUNK):
             found = served.adapted.predict(architectures[start : start + _CHUNK])
-            columns = (found.mean, found.std, found.lower, found.upper, found.ood_score)
-            forecasts += map(Forecast._make, zip(*(column.tolist() for column in columns), strict=True))
-    return forecasts
+            table[:, start : start + _CHUNK] = found.mean, found.std, found.lower, found.upper, found.ood_score
+    return table

@@ -23,7 +23,7 @@ from predictor import Predictions, SearchSpace
 ACQUISITIONS = ("ucb", "ei", "thompson", "mean")
 
 _MAX_POOLS = 4
-_MAX_SCORED = 64
+_MAX_SCORED = 32
 _NUM_ROUNDS = 4
 _NUM_PARENTS = 40
 _NUM_CHILDREN = 250
@@ -98,7 +98,8 @@ class Pools:
         with self._lock:
             if served.serial not in self._scored:
                 pool = self._pool(served.space)
-                self._scored[served.serial] = (pool, self._forecast(served, pool))
+                table = self._forecaster.forecast_whole(served, pool.architectures, pool.places)
+                self._scored[served.serial] = (pool, ForecastColumns(*table))
                 while len(self._scored) > _MAX_SCORED:
                     self._scored.popitem(last=False)
             return self._scored[served.serial]
@@ -110,9 +111,6 @@ class Pools:
                 forget_whole(self._pools.popitem(last=False)[1].space)
         self._pools.move_to_end(space.name)
         return self._pools[space.name]
-
-    def _forecast(self, served: ServedTask, pool: Pool) -> ForecastColumns:
-        return ForecastColumns.of(self._forecaster.forecast(served, pool.architectures))  # and requests find them there
 
 
 def enumerated(space: SearchSpace) -> Pool:

@@ -20,7 +20,7 @@ from app.settings import Settings
 from app.tables import utc_now
 
 _CAPACITY = 20_000
-_MAX_REMEMBERED = 50_000
+_MAX_REMEMBERED = 20_000
 _MAX_ROWS = 5_000
 _FLUSH_SECONDS = 0.5
 _logger = logging.getLogger(__name__)

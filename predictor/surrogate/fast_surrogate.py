@@ -1,10 +1,10 @@
 """The surrogate as it answers: the same numbers as `Surrogate`, in fewer and larger steps.
 
-`Surrogate` is written for gradients of gradients under vmap. Where none is asked for, a node's
-own state and the sums over its sources and targets come out of one product beside each other, and padded nodes are left
-alone until nodes are pooled, since no real node looks at them.
+`Surrogate` is written for gradients of gradients under vmap. Where none is asked for, a node's own state and the sums over
+its sources and targets lie beside each other for one product, and padded nodes are left alone until nodes are pooled, since no
+real node looks at them. Who looks at whom is in `surroundings`.
 
-Notation: B architectures, N nodes, F node features, G global features, C context features, D width, H heads.
+Notation: B architectures, N nodes, M = B * N, F node features, G global features, C context features, D width.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
-from predictor.surrogate.encoder import NUM_RELATIONS, relations
+from predictor.surrogate.surroundings import Surroundings, surroundings_of
 
 _FAR = 1e4  # as in the encoder
-_LEAST = -80.0  # lower than any score that matters; where exp underflows, it takes ten times as long
 
 
 class _Affine:
@@ -57,16 +56,10 @@ class _Block:
         self._hidden_bias = parameters[f"{forward}.own.bias"]
         self._feed_forward_merge = _Affine(parameters, f"{forward}.merge")
 
-    def __call__(self, x: Tensor, around: Tensor, allowed: Tensor) -> Tensor:
-        """(B * N, D), (B, 3 * N, N), (B * H, N, N) -> (B * N, D)."""
-        batch, _, num_nodes = around.shape
-        width = x.shape[-1]
-        heads = self._project(self._attention_norm(x)).view(batch, num_nodes, 3, NUM_RELATIONS, -1)
-        mixed = _attended(heads.permute(2, 0, 3, 1, 4).reshape(3, batch * NUM_RELATIONS, num_nodes, -1), allowed)
-        mixed = mixed.view(batch, NUM_RELATIONS, num_nodes, -1).transpose(1, 2)
-        x = self._merge.added_to(x, mixed.reshape(-1, width))
-        normal = self._feed_forward_norm(x).view(batch, num_nodes, width)
-        seen = torch.bmm(around, normal).view(-1, 3 * width)  # itself, its sources, its targets
+    def __call__(self, x: Tensor, surroundings: Surroundings) -> Tensor:
+        """(M, D) -> (M, D), nodes in the order of the surroundings."""
+        x = self._merge.added_to(x, surroundings.attended(self._project(self._attention_norm(x))))
+        seen = surroundings.gathered(self._feed_forward_norm(x))
         return self._feed_forward_merge.added_to(x, gelu(linear(seen, self._hidden, self._hidden_bias)))
 
 
@@ -101,26 +94,15 @@ class FastSurrogate:
             return self._mean(hidden).squeeze(-1), log_std.squeeze(-1), embedding
 
     def _embedding(self, nodes: Tensor, adjacency: Tensor, mask: Tensor, whole: Tensor, context: Tensor) -> Tensor:
-        batch, num_nodes, _ = nodes.shape
-        allowed = relations(adjacency, mask).sub_(1.0).mul_(_FAR).view(-1, num_nodes, num_nodes)
-        itself = torch.eye(num_nodes, device=adjacency.device, dtype=adjacency.dtype).expand(batch, -1, -1)
-        around = torch.stack([itself, adjacency.transpose(1, 2), adjacency], 2).view(batch, -1, num_nodes)
+        surroundings = surroundings_of(adjacency, mask)
         x = self._node_embedding(nodes) + self._context_embedding(context)[:, None, :]
-        x = x.view(batch * num_nodes, -1)
+        x = surroundings.flattened(x)
         for block in self._blocks:
-            x = block(x, around, allowed)
-        graph = self._pooled(_pooled(self._pool_norm(x).view(batch, num_nodes, -1), mask))
+            x = block(x, surroundings)
+        graph = self._pooled(_pooled(surroundings.unflattened(self._pool_norm(x)), mask))
         features = self._whole_merge(gelu(self._whole(torch.cat([whole, context], -1))))
         joined = gelu(self._joined(torch.cat([graph, features], -1)))
         return graph + features + self._joined_merge(joined)
-
-
-def _attended(heads: Tensor, allowed: Tensor) -> Tensor:  # (3, B * H, N, D/H), (B * H, N, N) -> (B * H, N, D/H)
-    """Attention with the softmax written out: PyTorch's is slow on rows as short as these."""
-    query, key, value = heads.unbind()
-    scores = torch.baddbmm(allowed, query, key.transpose(1, 2), alpha=query.shape[-1] ** -0.5)
-    weights = scores.sub_(scores.amax(-1, keepdim=True)).clamp_(min=_LEAST).exp_()
-    return torch.bmm(weights, value).div_(weights.sum(-1, keepdim=True))
 
 
 def _pooled(x: Tensor, mask: Tensor) -> Tensor:  # (B, N, D), (B, N) -> (B, 3D)

@@ -4,7 +4,7 @@ Every node gets random cosine features (Rahimi & Recht, NeurIPS 2007) of its ope
 over its sources and over its targets; the sum over nodes stands for the graph. Inner products approximate a smooth form of the
 Weisfeiler–Lehman kernel of depth one (Shervashidze et al., JMLR 2011): alike neighbourhoods count as partly equal.
 
-Notation: B architectures, N nodes, F static node features, O features of an operation, W features of a neighbourhood.
+Notation: B architectures, N nodes, K different ones, O features of an operation, W features of a neighbourhood.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from predictor.encoding import NUM_STATIC_FEATURES, GraphBatch
+from predictor.surrogate.distinct import distinct_rows
 
 _NUM_OPERATION = 64
 NUM_NEIGHBOURHOOD_FEATURES = 128
@@ -26,12 +27,18 @@ _OPERATION_SPREAD, _NEIGHBOUR_SPREAD = 1.0, 0.5
 
 def neighbourhood_features(batch: GraphBatch) -> Tensor:  # (B, W)
     """The same for the same graphs, on every machine and in every version."""
-    (into, own, sources, targets), (first_phase, second_phase) = _weights(), _phases()
+    (into, *mixing), (first_phase, second_phase) = _weights(), _phases()
+    batch_size, num_nodes, width = batch.nodes.shape
+    rows, places = distinct_rows(batch.nodes.view(batch_size * num_nodes, width))
+    operation = torch.cos(rows[:, :NUM_STATIC_FEATURES] @ into + first_phase)  # (K, O)
     real = batch.mask[..., None]
-    operation = torch.cos(batch.nodes[..., :NUM_STATIC_FEATURES] @ into + first_phase).mul_(real)  # (B, N, O)
-    backward = batch.adjacency.transpose(-1, -2)
-    mixed = operation @ own + (backward @ operation) @ sources + (batch.adjacency @ operation) @ targets
-    return torch.cos(mixed + second_phase).mul_(real).sum(1) * math.sqrt(2.0 / NUM_NEIGHBOURHOOD_FEATURES)
+    own, source, target = (
+        (operation @ one).index_select(0, places).view(batch_size, num_nodes, NUM_NEIGHBOURHOOD_FEATURES).mul_(real)
+        for one in mixing
+    )  # (B, N, W) each: what a node tells itself, its targets, its sources
+    mixed = own.add_(second_phase).baddbmm_(batch.adjacency.transpose(1, 2), source).baddbmm_(batch.adjacency, target)
+    waves = np.cos(mixed.numpy(), out=mixed.numpy())  # several times as fast as PyTorch's
+    return torch.from_numpy(waves).mul_(real).sum(1) * math.sqrt(2.0 / NUM_NEIGHBOURHOOD_FEATURES)
 
 
 @cache

@@ -30,6 +30,20 @@ def test_it_answers_as_the_surrogate_does_for_graphs_of_all_sizes(tiny_surrogate
         torch.testing.assert_close(own, other, atol=2e-5, rtol=2e-5)  # float32, sums in another order
 
 
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_it_answers_as_the_surrogate_does_for_chains_of_one_length(tiny_surrogate, inputs_of, factor) -> None:
+    rng = np.random.default_rng(0)
+    inputs = inputs_of([FBNet().sample(rng) for _ in range(6)])
+    parameters = spread_out(tiny_surrogate, factor)
+
+    answered = FastSurrogate(parameters)(*inputs.tensors())
+
+    with torch.no_grad():
+        expected = torch.func.functional_call(tiny_surrogate, parameters, inputs.tensors())
+    for own, other in zip(answered, expected, strict=True):
+        torch.testing.assert_close(own, other, atol=2e-5, rtol=2e-5)  # float32, sums in another order
+
+
 def test_padding_changes_no_answer(tiny_surrogate, inputs_of, cells) -> None:
     fast = FastSurrogate(dict(tiny_surrogate.named_parameters()))
     nodes, adjacency, mask, whole, context = inputs_of(cells[:5]).tensors()

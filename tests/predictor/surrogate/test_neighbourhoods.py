@@ -55,6 +55,15 @@ def test_smaller_graphs_are_the_same_beside_larger_ones(random_graph: RandomGrap
     torch.testing.assert_close(features(small, large)[:1], features(small), atol=ATOL, rtol=0)
 
 
+def test_many_graphs_are_what_each_of_them_is_alone(random_graph: RandomGraph) -> None:
+    rng = np.random.default_rng(0)
+    graphs = [random_graph(rng, 12) for _ in range(60)]  # so many nodes that equal ones are looked for
+
+    together = features(*graphs)
+
+    torch.testing.assert_close(together, torch.cat([features(one) for one in graphs]), atol=ATOL, rtol=0)
+
+
 @pytest.mark.parametrize(
     "other",
     [
