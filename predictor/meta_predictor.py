@@ -31,10 +31,13 @@ from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.related_tasks import RelatedTasks, are_related
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, ResidualGP
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs, ResidualGP
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
 from predictor.tasks import MeasuredTask, SupportSet, Task
+
+_MIN_FOR_CHOICE = 20
+"""Observations from which on they tell whether related tasks help at all."""
 
 
 class MetaPredictor:
@@ -178,10 +181,13 @@ class MetaPredictor:
         adapted = AdaptedPredictor(surroundings, parameters, None, experience)
         if len(support) < MIN_FOR_FOLDS:
             return adapted
-        gp_inputs = adapted.gp_inputs(held.architectures)
-        gp_inputs.means[:, 0] = left_out_mean  # the other opinions never saw these observations
-        config = GPConfig(shares=related.shares if related is not None else ())
-        process = ResidualGP.fit(gp_inputs, targets.double(), torch.tensor(held.counts).double(), config)
+        counts = torch.tensor(held.counts).double()
+        process = _process(adapted.gp_inputs(held.architectures), left_out_mean, targets.double(), counts, related)
+        if related is not None and len(support) >= _MIN_FOR_CHOICE:
+            alone = AdaptedPredictor(replace(surroundings, related=None), parameters, None, experience)
+            without = _process(alone.gp_inputs(held.architectures), left_out_mean, targets.double(), counts, None)
+            if without.leave_one_out_log_density > process.leave_one_out_log_density:
+                surroundings, process = replace(surroundings, related=None), without
         experience = replace(experience, own_factor=own_factor(process.leave_one_out()))
         return AdaptedPredictor(surroundings, parameters, process, experience)
 
@@ -233,3 +239,10 @@ class MetaPredictor:
         named = {n.removeprefix("related."): v for n, v in tensors.items() if n.startswith("related.")}
         surroundings = replace(surroundings, related=RelatedTasks.from_tensors(named) if named else None)
         return AdaptedPredictor.restored(surroundings, header, tensors)
+
+
+def _process(
+    support: GPInputs, left_out_mean: Tensor, targets: Tensor, counts: Tensor, related: RelatedTasks | None
+) -> ResidualGP:
+    support.means[:, 0] = left_out_mean  # the other opinions never saw these observations
+    return ResidualGP.fit(support, targets, counts, GPConfig(shares=related.shares if related is not None else ()))

@@ -27,6 +27,7 @@ _NUM_STAGES = 2  # how often the graph is passed: cells are stacked
 _MOST_REPEATED = 16  # nodes; larger graphs are whole networks and are passed once
 NUM_SIGNAL_FEATURES = _PER_STAGE * _NUM_STAGES
 _TINY = np.float32(1e-6)
+_PER_DOUBLING = np.float32(0.25)
 _LEAST_GRADIENT = np.float32(1e-4)
 _LEAST_VARIANCE = np.float32(1e-2)
 _LARGEST = np.float32(1e6)
@@ -122,7 +123,7 @@ def _shape(covariance: Array) -> Array:  # (B, C) -> (B, 5)
 
 
 def _level(values: Array) -> Array:
-    level: Array = np.log2(np.clip(values, _LEAST_GRADIENT, _LARGEST))
+    level: Array = np.log2(np.clip(values, _LEAST_GRADIENT, _LARGEST)) * _PER_DOUBLING
     return level
 
 
@@ -137,7 +138,7 @@ def _gradients(into: Array, ends: Array, effects: NDArray[np.int8], arriving: Ar
         gradient[:node] += into[node, :node] * (gradient[node] * scaled[node])
     at_inputs = (gradient * (into.max(axis=1, initial=0.0) == 0.0)).sum(axis=0)
     learned = (gradient * is_learned).sum(axis=0)
-    return np.stack([_level(at_inputs), np.log2(1.0 + np.minimum(learned, _LARGEST))], axis=1)
+    return np.stack([_level(at_inputs), np.log2(1.0 + np.minimum(learned, _LARGEST)) * _PER_DOUBLING], axis=1)
 
 
 @cache

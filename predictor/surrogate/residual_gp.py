@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ MAX_OBSERVATIONS = 2_000
 """Support architectures that the process holds at most."""
 
 _MAX_PAIRS = 2**19  # of support and asked architectures that are compared at once: a matrix of 4 MB
+_STRIP = 256  # columns of the own covariance that are computed at once
 _JITTER = 1e-6
 _LEAST_SHARE = 0.01
 
@@ -112,7 +114,7 @@ class ResidualGP:
         self._placed = self._in_frames(support)
         self._mean = support.means @ self._hyper.shares
         with torch.no_grad():
-            covariance = self._prior(self._placed, self._mean)
+            covariance = self._own_covariance()
             covariance.diagonal().add_(_noise(self._hyper, noise_scale))
             factor = torch.linalg.cholesky(covariance)
             self._weights = torch.cholesky_solve((targets - self._mean)[:, None], factor)[:, 0]
@@ -126,6 +128,14 @@ class ResidualGP:
         views = tuple(_Frame.of(view).placed(view)[rows] for view in support.views)
         evidence = _Evidence(GPInputs(support.means[rows], views), targets[rows], noise_scale[rows])
         return cls(evidence.most_probable(config), support, targets, noise_scale)
+
+    def _own_covariance(self) -> Tensor:  # (S, S)
+        """Strip by strip, so that what is in between stays small."""
+        covariance = torch.empty(len(self.targets), len(self.targets), dtype=torch.float64)
+        for start in range(0, len(self.targets), _STRIP):
+            strip = slice(start, start + _STRIP)
+            covariance[:, strip] = self._prior(self._placed.select(strip), self._mean[strip])
+        return covariance
 
     def _in_frames(self, inputs: GPInputs) -> GPInputs:
         placed = (frame.placed(view) for frame, view in zip(self._frames, inputs.views, strict=True))
@@ -167,9 +177,17 @@ class ResidualGP:
 
     def leave_one_out(self) -> Tensor:  # (S,)
         """For every observation its distance from what the others say of it, in standard deviations."""
+        return self._weights / self._precisions.sqrt()
+
+    @property
+    def leave_one_out_log_density(self) -> float:
+        """Of all observations, each as the others foretell it; up to a constant."""
+        return 0.5 * float((self._precisions.log() - self.leave_one_out().square()).sum())
+
+    @cached_property
+    def _precisions(self) -> Tensor:  # (S,) of each observation given all others
         with torch.no_grad():
-            itself = torch.eye(len(self.targets), dtype=self.targets.dtype)
-            return self._weights / self._factor.squared_lengths(itself).sqrt()
+            return self._factor.squared_lengths(torch.eye(len(self.targets), dtype=self.targets.dtype))
 
 
 def _noise(hyper: _Hyperparameters, noise_scale: Tensor) -> Tensor:  # (S,) on the diagonal

@@ -48,7 +48,7 @@ def test_a_graph_that_gives_nothing_is_told_from_all_others() -> None:
     found = features("input", "zero", "output")
 
     assert bool(found.isfinite().all())
-    assert float(found[LEVEL]) == pytest.approx(np.log2(1e-4), abs=0.01)
+    assert float(found[LEVEL]) == pytest.approx(np.log2(1e-4) / 4, abs=0.01)
 
 
 def test_padding_and_neighbours_in_a_batch_change_nothing() -> None:
