@@ -32,7 +32,7 @@ from predictor.prediction import Predictions
 from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
 from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
 from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
-from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task
+from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task, lower_fidelities
 
 __all__ = [
     "ACQUISITIONS",
@@ -80,6 +80,7 @@ __all__ = [
     "built_in_search_spaces",
     "declared_search_space",
     "fine_tune",
+    "lower_fidelities",
     "search_space",
     "select_diverse",
     "shipped_champion",

@@ -129,7 +129,7 @@ class AdaptedPredictor:
         if related is None:
             return GPInputs(mean.double()[:, None], views)
         opinions = related(architectures, self._around.views)
-        means = torch.cat([mean[:, None], opinions], dim=1)
+        means = torch.cat([mean[:, None], related.unshrunk(architectures, opinions)[:, None], opinions], dim=1)
         return GPInputs(means.double(), (*views, opinions))
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:

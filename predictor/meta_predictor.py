@@ -36,7 +36,7 @@ from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Stand
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
 from predictor.tasks import MeasuredTask, SupportSet, Task
 
-_MIN_FOR_CHOICE = 20
+_MIN_FOR_CHOICE = 40
 """Observations from which on they tell whether related tasks help at all."""
 
 

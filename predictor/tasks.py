@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -181,3 +181,17 @@ class MeasuredTask:
     task: Task
     space: SearchSpace
     measured: SupportSet
+
+
+def lower_fidelities(task: Task, space: SearchSpace, observations: Iterable[Observation]) -> list[MeasuredTask]:
+    """What smaller budgets said, each budget as a task of its own that is related to this one."""
+    levels: dict[float, list[Observation]] = {}
+    for one in observations:
+        if one.fidelity < 1.0:
+            levels.setdefault(one.fidelity, []).append(replace(one, fidelity=1.0))
+    return [
+        MeasuredTask(
+            replace(task, dataset=f"{task.dataset} at {level:.6g} of the budget"), space, SupportSet.of(members)
+        )
+        for level, members in sorted(levels.items())
+    ]

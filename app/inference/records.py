@@ -27,11 +27,13 @@ from predictor import (
     MAX_RELATED,
     MIN_OBSERVATIONS,
     Architecture,
+    MeasuredTask,
     Metric,
     Observation,
     SearchSpace,
     SupportSet,
     Task,
+    lower_fidelities,
 )
 
 CHAMPION = "champion"
@@ -57,6 +59,7 @@ class SupportRead:
 
     support: SupportSet
     last_observation_id: int
+    lower_fidelities: Sequence[MeasuredTask] = ()
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,9 @@ def read_support(session: Session, context: TaskContext) -> SupportRead:
     """What the task's surrogate adapts on now."""
     history = read_history(session, context)
     newest = select(func.max(ObservationRecord.id)).where(ObservationRecord.task_id == context.id)
-    support = SupportSet.of(history.current())
-    return SupportRead(support, session.scalar(newest) or 0)
+    observed = history.current()
+    lower = lower_fidelities(context.task, context.space, observed)
+    return SupportRead(SupportSet.of(observed), session.scalar(newest) or 0, lower)
 
 
 @dataclass(frozen=True)

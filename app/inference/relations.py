@@ -18,12 +18,15 @@ _MAX_OBSERVATIONS = 5_000  # of one related task, its newest: no more are learne
 Siblings = tuple[tuple[int, int], ...]
 """Ids and revisions of the observed tasks of the same search space."""
 
+Key = tuple[str, int, Siblings, tuple[str, ...]]
+"""Model version, task, its siblings, and what smaller budgets said of the task itself."""
+
 
 @dataclass(frozen=True)
 class RelatedRead:
     """The siblings of a task as they were read: with their observations, or with the opinions that were formed of them."""
 
-    key: tuple[str, int, Siblings]
+    key: Key
     observed: Sequence[MeasuredTask] = ()
     opinions: RelatedTasks | None = None
 
@@ -32,16 +35,19 @@ class Relations:
     """Remembers the latest opinions of related tasks. May be used from any thread."""
 
     def __init__(self) -> None:
-        self._known: BoundedCache[tuple[str, int, Siblings], RelatedRead] = BoundedCache(_MAX_KEPT)
+        self._known: BoundedCache[Key, RelatedRead] = BoundedCache(_MAX_KEPT)
 
-    def read(self, session: Session, champion: MetaPredictor, context: TaskContext) -> RelatedRead:
-        """What is needed to form opinions, read within the caller's transaction."""
+    def read(
+        self, session: Session, champion: MetaPredictor, context: TaskContext, lower: Sequence[MeasuredTask] = ()
+    ) -> RelatedRead:
+        """What is needed to form opinions, read within the caller's transaction; `lower` is what smaller budgets said of
+        the task itself."""
         siblings = records.observed_siblings(session, context)
-        key = (champion.version, context.id, siblings)
+        key = (champion.version, context.id, siblings, tuple(one.measured.hash for one in lower))
         known = self._known.get(key)
         if known is not None:
             return known
-        return RelatedRead(key, [_measured(session, task_id) for task_id, _ in siblings])
+        return RelatedRead(key, [*lower, *(_measured(session, task_id) for task_id, _ in siblings)])
 
     def opinions(self, champion: MetaPredictor, context: TaskContext, read: RelatedRead) -> RelatedTasks | None:
         """The opinions; seconds of work the first time. None where no related task has observed enough."""

@@ -222,7 +222,7 @@ def adapt_task(database: Database, versions: Versions, relations: Relations, tas
     with database.read() as session:
         context = records.task_context(session, str(task_id))
         read = records.read_support(session, context)
-        related = relations.read(session, champion, context)
+        related = relations.read(session, champion, context, read.lower_fidelities)
     began = time.perf_counter()
     with translated():
         opinions = relations.opinions(champion, context, related)

@@ -5,21 +5,19 @@ Notation: Q architectures, F fidelities, D decision features of a space.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
-from predictor.baselines.base import FewShotPredictor
 from predictor.baselines.gaussian_process import WIDE, process_forecaster
 from predictor.baselines.linear_fits import LineFit
 from predictor.baselines.standardised import Forecaster, StandardisedBaseline
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.contest.contestants import Contestant, Kind, always, baseline_fingerprint
 from predictor.contest.fingerprints import digest
-from predictor.contest.ours import OURS
 from predictor.errors import BenchmarkError
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.residual_gp import GPInputs
@@ -76,48 +74,37 @@ class LastFidelity(StandardisedBaseline):
 
 
 class CurveProcess(StandardisedBaseline):
-    """A Gaussian process on curves and one-hot decisions around the last value's line, weights by marginal likelihood.
+    """A Gaussian process on curves and one-hot decisions around the last value's line, weights by marginal likelihood."""
 
-    With a predictor of ours it also sees what that forecasts before anything of the task was measured.
-    """
+    name = "GP on curve and decisions"
 
-    def __init__(self, curves: Curves, name: str, ours: FewShotPredictor | None = None) -> None:
-        self.name = name
-        self._curves, self._ours = curves, ours
+    def __init__(self, curves: Curves) -> None:
+        self._curves = curves
 
     def _learned(self, task: Task, space: SearchSpace, support: SupportSet, goodness: Array) -> Forecaster:
         line = LineFit.fit(self._curves.of(support.architectures)[:, -1], goodness, _SLOPE, _SLOPE_STD)
-        unmeasured = self._ours.adapt(task, space, SupportSet()) if self._ours else None
 
         def inputs(architectures: Sequence[Architecture]) -> GPInputs:
             curves = self._curves.of(architectures)
             decisions = np.array([space.features(one) for one in architectures], np.float64)
-            views = [curves, decisions.reshape(len(architectures), -1)]
-            if unmeasured is not None:
-                views.append(unmeasured.predict(architectures).mean[:, None])
+            views = curves, decisions.reshape(len(architectures), -1)
             mean, _ = line.predict(curves[:, -1])
             return GPInputs(torch.from_numpy(mean)[:, None], tuple(map(torch.from_numpy, views)))
 
         return process_forecaster(inputs, support, goodness, WIDE)
 
 
-def curve_contestants(measured: BenchmarkTask, fidelities: Sequence[str], ours: Contestant | None) -> list[Contestant]:
-    """Those that know these fidelities; the one that knows our forecasts too if we take part."""
+def curve_contestants(measured: BenchmarkTask, fidelities: Sequence[str]) -> list[Contestant]:
+    """Those that know these fidelities of every architecture and nothing else.
+
+    Raises:
+        BenchmarkError: see `Curves`.
+    """
     curves = Curves(measured, fidelities)
-    last, process = LastFidelity(curves), CurveProcess(curves, "GP on curve and decisions")
-
-    def contestant(
-        kind: Kind, name: str, like: StandardisedBaseline, build: Callable[[], FewShotPredictor]
-    ) -> Contestant:
-        version = ours.fingerprint if ours is not None and kind == "ours" else ""
-        fingerprint = digest(baseline_fingerprint(like, version), name, *fidelities)
-        return Contestant(name, kind, fingerprint, like.min_observations, build)
-
-    found = [
-        contestant("ranking", last.name, last, always(last)),
-        contestant("curve", process.name, process, always(process)),
+    kinds: dict[Kind, StandardisedBaseline] = {"ranking": LastFidelity(curves), "curve": CurveProcess(curves)}
+    return [
+        Contestant(
+            one.name, kind, digest(baseline_fingerprint(one, ""), *fidelities), one.min_observations, always(one)
+        )
+        for kind, one in kinds.items()
     ]
-    if ours is not None:
-        name = f"{OURS} and curve"
-        found.append(contestant("ours", name, process, lambda: CurveProcess(curves, name, ours.predictor)))
-    return found

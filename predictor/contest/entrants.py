@@ -19,7 +19,7 @@ from predictor.champion import shipped_champion
 from predictor.contest.contestants import Contestant, rankings, single_task_contestants, source_contestants, sources_of
 from predictor.contest.curves import curve_contestants
 from predictor.contest.fingerprints import digest
-from predictor.contest.ours import from_scratch, own_contestants
+from predictor.contest.ours import from_scratch, own_contestants, with_curve
 from predictor.contest.versions import directory_of, version_for
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor
@@ -124,7 +124,9 @@ class Entrants:
         measured, version, allowed = self._tables.whole[case.task], self.version(case), Allowed(case, self._tables)
         found = own_contestants(version, measured, allowed.own) if version else []
         if case.fidelities:
-            return self._wanted([*found, *curve_contestants(measured, case.fidelities, found[0] if found else None)])
+            curves = curve_contestants(measured, case.fidelities)
+            found += [with_curve(version, measured, case.fidelities, allowed.own)] if version else []
+            return self._wanted([*found, *curves])
         found += [self._from_scratch(version), *self._single, *rankings(measured, self._tables.proxies)]
         return self._wanted([*found, *self._learners(allowed)])
 

@@ -18,9 +18,10 @@ from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.related_tasks import MIN_OBSERVATIONS, RelatedTasks, are_related
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
-from predictor.tasks import SupportSet, Task
+from predictor.tasks import MeasuredTask, Observation, SupportSet, Task, lower_fidelities
 
 OURS = "Archcast"
+WITH_CURVE = "Archcast and curve"
 WITHOUT_RELATED = "Archcast without related tasks"
 WITHOUT_PROCESS = "Archcast without residual process"
 FROM_SCRATCH = "Archcast from scratch"
@@ -89,6 +90,37 @@ def own_contestants(
         Contestant(OURS, "ours", heard, 0, with_related),
         Contestant(WITHOUT_RELATED, "ablation", known, 0, lambda: plain),
         without_process,
+    ]
+
+
+def with_curve(
+    meta: MetaPredictor, measured: BenchmarkTask, fidelities: Sequence[str], others: Sequence[BenchmarkTask] = ()
+) -> Contestant:
+    """The version with what smaller budgets said of every architecture, besides what it may know of other tasks."""
+    related = related_among(measured, others)
+
+    def known() -> FewShotPredictor:
+        said = [*curve_of(measured, fidelities), *sources_of(related)]
+        return Adapting(meta, meta.related(measured.task, measured.space, said))
+
+    heard = sorted(f"{one.task.name} {len(one)}" for one in related)
+    return Contestant(WITH_CURVE, "ours", digest(_own_fingerprint(meta), *fidelities, *heard), 0, known)
+
+
+def curve_of(measured: BenchmarkTask, fidelities: Sequence[str]) -> list[MeasuredTask]:
+    """What smaller budgets said, each as a task of its own."""
+    final = measured.max_fidelity or 2.0 * max(measured.fidelity_levels.values())
+    return [
+        one
+        for name in fidelities
+        for one in lower_fidelities(
+            measured.task,
+            measured.space,
+            (
+                Observation(architecture, float(value), fidelity=measured.fidelity_levels[name] / final)
+                for architecture, value in zip(measured.architectures, measured.fidelities[name], strict=True)
+            ),
+        )
     ]
 
 

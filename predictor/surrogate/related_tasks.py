@@ -37,6 +37,7 @@ _RIDGES = tuple(10.0**power for power in np.arange(-3.0, 2.1, 0.5))
 _JITTER = 1e-6
 _LARGEST_SHARE = 0.7
 _OTHER_METRIC = 0.1  # how much a task of another metric counts
+_UNSHRUNK = 0.1  # share of the unshrunk opinion among those of related tasks
 _POWER_OF_AGREEMENT = 4
 _MOST_COMPARED = 2_000  # architectures
 _LIMIT = 5.0  # standardised units
@@ -62,6 +63,7 @@ class RelatedTasks:
         Tensor  # (R,) how much its opinion is that of the others, 0 to 1: an outlier tells least of yet another task
     )
     measured: Tensor  # (A, R) standardised goodness with some of its noise taken off, NaN where there is none
+    surprise: Tensor  # (A,) what was taken off, over all tasks: it may be no noise, or one that tasks share
     hashes: tuple[str, ...]  # (A,)
 
     @classmethod
@@ -88,10 +90,12 @@ class RelatedTasks:
             count[:, column].index_add_(
                 0, places[kept], torch.ones(len(kept))
             )  # a network may be in it in several notations
-        found = cls._fitted(list(known.values()), total / count, views)
+        raw = total / count
+        found = cls._fitted(list(known.values()), raw, views)
         kinship = torch.tensor([_kinship(asked, one.task) for one in chosen])
         agreement = _agreement(found.measured, kinship.square() * found.reliability)
-        return replace(found, reliability=found.reliability * kinship, agreement=agreement)
+        found = replace(found, reliability=found.reliability * kinship, agreement=agreement)
+        return replace(found, surprise=(raw - found.measured).nan_to_num() @ found._trust)
 
     @classmethod
     def _fitted(cls, architectures: Sequence[Architecture], measured: Tensor, views: Views) -> RelatedTasks:
@@ -101,7 +105,8 @@ class RelatedTasks:
         scales = torch.stack([_typical_distance(view) for view in marks])
         landmarks = tuple((v - c) / s for v, c, s in zip(marks, centers, scales, strict=True))
         hashes = tuple(one.hash for one in architectures)
-        plain = cls(landmarks, centers, scales, torch.zeros(0, 0), torch.zeros(0), torch.zeros(0), measured, hashes)
+        nothing = torch.zeros(0)
+        plain = cls(landmarks, centers, scales, torch.zeros(0, 0), nothing, nothing, measured, nothing, hashes)
         kernel = _matern(landmarks, landmarks).double()
         kernel.diagonal().add_(_JITTER)
         factor = torch.linalg.cholesky(kernel)
@@ -116,7 +121,8 @@ class RelatedTasks:
         weights = torch.cat([constants[None], weights])
         foretold = (weights[0] + likeness @ weights[1:]).clamp(-_LIMIT, _LIMIT)
         shrunk = torch.lerp(foretold, measured, reliability)
-        return cls(landmarks, centers, scales, weights, reliability, torch.ones_like(reliability), shrunk, hashes)
+        ones, nothing = torch.ones_like(reliability), torch.zeros(len(hashes))
+        return cls(landmarks, centers, scales, weights, reliability, ones, shrunk, nothing, hashes)
 
     def __call__(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, R)
         """Standardised goodness of architectures by every related task."""
@@ -134,15 +140,22 @@ class RelatedTasks:
         """One opinion of all, in which those count for more that are more reliable."""
         return opinions @ (self._trust * self.reliability)  # what is unreliable should move little
 
+    def unshrunk(self, architectures: Sequence[Architecture], opinions: Tensor) -> Tensor:  # (Q,), (Q, R) -> (Q,)
+        """One opinion of all with nothing taken off: where what looked like noise in them turns out to be none."""
+        rows = torch.tensor([self._place.get(one.hash, -1) for one in architectures], dtype=torch.long)
+        surprise = torch.cat([self.surprise, torch.zeros(1)])[rows]  # the last row: architectures that nobody measured
+        return opinions @ self._trust + surprise
+
     @property
     def share(self) -> float:
         """How much all of them count beside a surrogate before anything tells who is right."""
         return _LARGEST_SHARE * float(self.reliability.max()) ** 2
 
     @property
-    def shares(self) -> tuple[float, ...]:  # (1 + R,)
-        """How much the surrogate counts, and each of the tasks, before anything tells who is right."""
-        return 1.0 - self.share, *(self.share * self._trust).tolist()
+    def shares(self) -> tuple[float, ...]:  # (2 + R,)
+        """How much the surrogate counts, all tasks unshrunk, and each of them, before anything tells who is right."""
+        each = (self.share * (1.0 - _UNSHRUNK) * self._trust).tolist()
+        return 1.0 - self.share, self.share * _UNSHRUNK, *each
 
     @property
     def _trust(self) -> Tensor:  # (R,) adds up to 1
@@ -173,6 +186,7 @@ class RelatedTasks:
             "reliability": self.reliability,
             "agreement": self.agreement,
             "measured": self.measured.nan_to_num(),
+            "surprise": self.surprise,
             "is_measured": is_measured.to(torch.uint8),
             "hashes": digits,
         }
@@ -196,8 +210,10 @@ class RelatedTasks:
             expected, found = (num_rows, len(reliability)), tuple(tensors[name].shape)
             if found != expected:
                 raise ValueError(f"expected {name} of shape {expected}, got {found}")
-        measured = measured.masked_fill(tensors["is_measured"] == 0, math.nan)
-        return cls(landmarks, centers, scales, weights, reliability, agreement, measured, hashes)
+        measured, surprise = measured.masked_fill(tensors["is_measured"] == 0, math.nan), tensors["surprise"]
+        if surprise.shape != (len(hashes),):
+            raise ValueError(f"expected a surprise of shape {(len(hashes),)}, got {tuple(surprise.shape)}")
+        return cls(landmarks, centers, scales, weights, reliability, agreement, measured, surprise, hashes)
 
 
 def _kinship(asked: Task | None, other: Task) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from predictor.errors import InvalidMetricError, InvalidSupportSetError
-from predictor.tasks import Metric, Observation, SupportSet, Task
+from predictor.tasks import Metric, Observation, SupportSet, Task, lower_fidelities
 
 
 @pytest.mark.parametrize(
@@ -112,3 +112,24 @@ def test_members_can_be_selected_in_any_order(cells) -> None:
     assert chosen.counts == (3, 1)
     assert [cell for cell, _ in chosen] == [cells[2], cells[0]]
     assert len(support.select([])) == 0
+
+
+def test_every_smaller_budget_is_a_task_of_its_own(cells, space, accuracy_task) -> None:
+    observations = [
+        Observation(cells[0], 90.0),
+        Observation(cells[0], 50.0, fidelity=0.25),
+        Observation(cells[1], 40.0, seed=0, fidelity=0.25),
+        Observation(cells[1], 44.0, seed=1, fidelity=0.25),
+        Observation(cells[2], 70.0, fidelity=0.5),
+    ]
+
+    quarter, half = lower_fidelities(accuracy_task, space, observations)
+
+    assert dict(zip(quarter.measured.architectures, quarter.measured.values, strict=True)) == {
+        cells[0]: 50.0,
+        cells[1]: 42.0,
+    }
+    assert half.measured.values == (70.0,)
+    assert len({accuracy_task, quarter.task, half.task}) == 3
+    assert quarter.task.metric == accuracy_task.metric
+    assert lower_fidelities(accuracy_task, space, observations[:1]) == []

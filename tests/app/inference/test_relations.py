@@ -313,3 +313,27 @@ def test_siblings_in_a_declared_search_space_are_heard(
     found = means(forecasts(client, "new", [one["genotype"] for one in drawn[30:]]))
     assert len(stored(database, task["id"])) == 1
     assert np.corrcoef(found, values[30:])[0, 1] > 0.6
+
+
+def test_what_smaller_budgets_said_of_the_task_itself_is_heard(
+    client: TestClient, post_task: Any, many_cells: Cells, run_adaptations: Callable[[], int]
+) -> None:
+    known, asked = many_cells[:60], many_cells[60:]
+    truth = np.array([convolutions(cell) for cell in asked])
+    found = []
+    for name, is_told in (("untold", False), ("told", True)):
+        post_task(name, dataset=name, max_fidelity=20)
+        body = [{"architecture": cell["genotype"], "value": 0.5, "fidelity": 20} for cell in known[:1]]
+        body += [
+            {"architecture": cell["genotype"], "value": convolutions(cell) / 2, "fidelity": 5}
+            for cell in known
+            if is_told
+        ]
+        answer = client.post(f"/v1/tasks/{name}/observations", json={"observations": body})
+        assert answer.status_code == 201, answer.text
+        run_adaptations()
+        found.append(means(forecasts(client, name, [cell["genotype"] for cell in asked])))
+
+    untold, told = (np.corrcoef(one, truth)[0, 1] for one in found)
+
+    assert told > max(untold + 0.2, 0.5)

@@ -17,8 +17,9 @@ from predictor.contest.contestants import (
 )
 from predictor.contest.curves import Curves, curve_contestants
 from predictor.contest.episodes import draw_episode
-from predictor.contest.ours import own_contestants
+from predictor.contest.ours import own_contestants, with_curve
 from predictor.errors import BenchmarkError
+from predictor.scoring import kendall_tau
 
 from .conftest import TASK
 
@@ -73,7 +74,8 @@ def test_published_numbers_rank_and_proxies_of_other_data_sets_do_not(measured) 
 
 def test_a_curve_ranks_by_its_last_value_before_anything_was_measured(measured, tiny_meta) -> None:
     names = tuple(measured.fidelities)
-    last, process, ours = curve_contestants(measured, names, own_contestants(tiny_meta, measured)[0])
+    last, process = curve_contestants(measured, names)
+    ours = with_curve(tiny_meta, measured, names)
     draw = draw_episode(measured, (0, 20), 0, 50).draw(0)
     early = measured.fidelities["accuracy_3_epochs"][draw.query_rows]
 
@@ -87,7 +89,8 @@ def test_a_curve_ranks_by_its_last_value_before_anything_was_measured(measured, 
 def test_curves_and_decisions_together_are_better_than_the_last_value(measured, tiny_meta) -> None:
     draw = draw_episode(measured, (100,), 0, 200).draw(100)
     errors = []
-    for one in curve_contestants(measured, ("accuracy_1_epochs",), own_contestants(tiny_meta, measured)[0]):
+    names = ("accuracy_1_epochs",)
+    for one in [*curve_contestants(measured, names), with_curve(tiny_meta, measured, names)]:
         forecast = one.predictor.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
         errors.append(float(np.abs(forecast.mean - draw.truth).mean()))
 
@@ -98,17 +101,22 @@ def test_curves_and_decisions_together_are_better_than_the_last_value(measured, 
 def test_a_curve_of_ours_changes_with_us(measured, tiny_meta) -> None:
     others = [replace(measured, task=replace(TASK, dataset="other"))]
     fingerprints = [
-        curve_contestants(measured, ("accuracy_1_epochs",), own_contestants(tiny_meta, measured, known)[0])[
-            2
-        ].fingerprint
-        for known in ([], others)
+        with_curve(tiny_meta, measured, ("accuracy_1_epochs",), known).fingerprint for known in ([], others)
     ]
 
     assert fingerprints[0] != fingerprints[1]
 
 
-def test_without_a_version_there_is_no_curve_of_ours(measured) -> None:
-    assert len(curve_contestants(measured, ("accuracy_1_epochs",), None)) == 2
+def test_what_smaller_budgets_said_lifts_forecasts_before_anything_final_is_known(measured, tiny_meta) -> None:
+    draw = draw_episode(measured, (0,), 0, 200).draw(0)
+    plain, knowing = own_contestants(tiny_meta, measured)[0], with_curve(tiny_meta, measured, ("accuracy_3_epochs",))
+
+    forecasts = [
+        one.predictor.adapt(measured.task, measured.space, draw.support).predict(draw.asked) for one in (plain, knowing)
+    ]
+
+    plain_tau, knowing_tau = (kendall_tau(one.mean, draw.truth) for one in forecasts)
+    assert knowing_tau > plain_tau + 0.1
 
 
 @pytest.mark.parametrize("fidelities", [(), ("accuracy_7_epochs",)])
