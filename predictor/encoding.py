@@ -28,7 +28,7 @@ from torch import Tensor
 
 from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
 from predictor.graph_statistics.operation_traits import Traits, traits_of
-from predictor.graph_statistics.path_statistics import NUM_PATH_STATISTICS, path_statistics
+from predictor.graph_statistics.path_statistics import NUM_PATH_STATISTICS, are_chains, path_statistics
 from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, signal_features
 from predictor.wiring import Edges
 
@@ -303,9 +303,12 @@ def _paths(into: NDArray[np.float32], mask: Tensor, *weights: Tensor) -> _Paths:
     `into` is 1 at [target, source]. In NumPy, whose calls are cheaper, and with graphs last, so that what is done for each of
     them runs along the memory.
     """
+    longest = np.stack([one.numpy().T for one in weights])  # (P, N, B)
+    if are_chains(into, mask.numpy().T):
+        so_far = _graphs_first(longest.cumsum(axis=1))
+        return _Paths(so_far, so_far, mask)
     blocked = np.float32(_UNREACHED) * (into == 0.0)
     is_fed = into.max(axis=1) > 0.0  # (N, B)
-    longest = np.stack([one.numpy().T for one in weights])  # (P, N, B)
     shortest, ways = longest.copy(), np.array(mask.numpy().T, order="C")
     for node in range(1, len(into)):
         fed = is_fed[node]

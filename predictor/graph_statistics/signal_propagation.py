@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictor.graph_statistics.operation_traits import Effect
+from predictor.graph_statistics.path_statistics import sources_of
 
 Array = NDArray[np.float32]
 
@@ -59,7 +60,8 @@ def _passed(into: Array, mask: Array, effects: NDArray[np.int8], start: Array) -
     states = np.zeros((size, len(start), _VALUES**2), np.float32)
     arriving = np.zeros((size, len(start)), np.float32)  # variance
     for node in range(size):
-        states[node], arriving[node] = _through(into[node], states[:node], effects[node], start)
+        feeding = sources_of(into, node)
+        states[node], arriving[node] = _through(into[node, feeding], states[feeding], effects[node], start)
     ends = mask * (into.sum(axis=0) == 0.0)
     total = np.einsum("nb,nbc->bc", ends, states)
     variance = _variance(total)
@@ -70,9 +72,10 @@ def _passed(into: Array, mask: Array, effects: NDArray[np.int8], start: Array) -
 
 def _through(into: Array, states: Array, effects: NDArray[np.int8], start: Array) -> tuple[Array, Array]:
     """Covariance (B, C) behind a node, and the variance (B,) before it."""
-    is_fed = into.max(axis=0, initial=0.0) > 0.0
-    came = np.einsum("nb,nbc->bc", into[: len(states)], states) if len(states) else start.copy()
-    came[~is_fed] = start[~is_fed]
+    is_fed = into.any(axis=0)
+    came = start.copy() if not len(states) else states[0] if len(states) == 1 else np.einsum("nb,nbc->bc", into, states)
+    if not is_fed.all():
+        came[~is_fed] = start[~is_fed]
     variance = np.minimum(_variance(came), _LARGEST)
     for effect in np.unique(effects).tolist():
         if effect != Effect.PASS:
@@ -135,7 +138,8 @@ def _gradients(into: Array, ends: Array, effects: NDArray[np.int8], arriving: Ar
     scaled = np.where((effects == Effect.POOL) | (effects == Effect.POOL_ALL), _SHRINKS, scaled)
     for node in range(len(gradient) - 1, -1, -1):
         np.minimum(gradient[node], _LARGEST, out=gradient[node])
-        gradient[:node] += into[node, :node] * (gradient[node] * scaled[node])
+        feeding = sources_of(into, node)
+        gradient[feeding] += into[node, feeding] * (gradient[node] * scaled[node])
     at_inputs = (gradient * (into.max(axis=1, initial=0.0) == 0.0)).sum(axis=0)
     learned = (gradient * is_learned).sum(axis=0)
     return np.stack([_level(at_inputs), np.log2(1.0 + np.minimum(learned, _LARGEST)) * _PER_DOUBLING], axis=1)
