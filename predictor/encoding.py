@@ -28,8 +28,9 @@ from torch import Tensor
 
 from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
 from predictor.graph_statistics.operation_traits import Traits, traits_of
-from predictor.graph_statistics.path_statistics import NUM_PATH_STATISTICS, are_chains, path_statistics
+from predictor.graph_statistics.path_statistics import NUM_PATH_STATISTICS, path_statistics
 from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, signal_features
+from predictor.graph_statistics.weighted_paths import weighted_paths
 from predictor.wiring import Edges
 
 ENCODING_VERSION = 2
@@ -73,7 +74,6 @@ NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 
 _COST = _NUM_STATIC - 2  # column of the cost proxy among the static features
 _WORK = _NUM_STATIC - 1  # column of the flag for trainable operations
 _KERNEL_SIZES = (1.0, 3.0, 5.0, 7.0)
-_UNREACHED, _MOST_WAYS = 1e9, 1e12
 _LARGEST = 2.0**63  # numbers beyond it look like it
 
 
@@ -288,41 +288,6 @@ _NO_ATTRIBUTES = np.zeros(_num_attributes(), np.float32)
 _NO_ATTRIBUTES.flags.writeable = False
 
 
-@dataclass(frozen=True)
-class _Paths:
-    """Per node, over all ways from where nothing comes in: most and least of each weight, and the number of ways."""
-
-    longest: Tensor  # (P, B, N)
-    shortest: Tensor  # (P, B, N)
-    ways: Tensor  # (B, N)
-
-
-def _paths(into: NDArray[np.float32], mask: Tensor, *weights: Tensor) -> _Paths:  # (N, N, B), (B, N), P × (B, N)
-    """Dynamic programme over nodes in topological order, all graphs at once; a node's own weight is included.
-
-    `into` is 1 at [target, source]. In NumPy, whose calls are cheaper, and with graphs last, so that what is done for each of
-    them runs along the memory.
-    """
-    longest = np.stack([one.numpy().T for one in weights])  # (P, N, B)
-    if are_chains(into, mask.numpy().T):
-        so_far = _graphs_first(longest.cumsum(axis=1))
-        return _Paths(so_far, so_far, mask)
-    blocked = np.float32(_UNREACHED) * (into == 0.0)
-    is_fed = into.max(axis=1) > 0.0  # (N, B)
-    shortest, ways = longest.copy(), np.array(mask.numpy().T, order="C")
-    for node in range(1, len(into)):
-        fed = is_fed[node]
-        longest[:, node] += fed * (longest[:, :node] - blocked[node, :node]).max(axis=1)
-        shortest[:, node] += fed * (shortest[:, :node] + blocked[node, :node]).min(axis=1)
-        count = np.minimum((into[node, :node] * ways[:node]).sum(axis=0), np.float32(_MOST_WAYS))
-        ways[node] = np.where(fed, count, ways[node])
-    return _Paths(_graphs_first(longest), _graphs_first(shortest), _graphs_first(ways))
-
-
-def _graphs_first(values: NDArray[np.float32]) -> Tensor:  # (…, N, B) -> (…, B, N)
-    return torch.from_numpy(np.ascontiguousarray(values.swapaxes(-1, -2)))
-
-
 def _assembled(
     static: Tensor,
     traits: NDArray[np.float32],
@@ -333,8 +298,8 @@ def _assembled(
 ) -> GraphBatch:
     """From what is known node by node; `edges` (N, N, B) is the adjacency and `traits` (T, N, B), with graphs last."""
     work, cost = static[..., _WORK] * mask, static[..., _COST] * mask
-    forward = _paths(edges.swapaxes(0, 1), mask, mask, work, cost)
-    backward = _paths(edges[::-1, ::-1], mask.flip(1), mask.flip(1))
+    forward = weighted_paths(edges.swapaxes(0, 1), mask, mask, work, cost)
+    backward = weighted_paths(edges[::-1, ::-1], mask.flip(1), mask.flip(1))
     depth, most, least = forward.longest[0], forward.longest[1:], forward.shortest[1:]
     height, onward = backward.longest[0].flip(1), backward.ways.flip(1)
     deepest = (depth * mask).amax(1, keepdim=True).clamp(min=1.0)

@@ -7,6 +7,7 @@ import math
 import networkx as nx
 import numpy as np
 import pytest
+import torch
 
 from predictor.architecture import Architecture, Operation
 from predictor.encoding import ArchitectureEncoder
@@ -85,3 +86,20 @@ def test_very_many_ways_stay_finite() -> None:
     found = ArchitectureEncoder().batch([Architecture.build(operations, edges)]).globals[0, FIRST:]
 
     assert bool(found.isfinite().all())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_chains_among_themselves_have_the_numbers_that_they_have_beside_branching_graphs(seed) -> None:
+    rng = np.random.default_rng(seed)
+    lengths = (6, 6, int(rng.integers(1, 9)))
+    chains = [
+        Architecture.build(random_cell(rng, length).operations, [(at, at + 1) for at in range(length - 1)])
+        for length in lengths
+    ]
+    branching = Architecture.build([Operation.of("identity")] * 3, [(0, 2), (1, 2)])
+    encoder = ArchitectureEncoder()
+
+    alone, beside = encoder.batch(chains), encoder.batch([*chains, branching])
+
+    torch.testing.assert_close(alone.globals, beside.globals[:-1])
+    torch.testing.assert_close(alone.nodes[:2], beside.nodes[:2])
