@@ -240,7 +240,8 @@ def task_ids_to_adapt(session: Session) -> list[int]:
 
 
 def observed_siblings(session: Session, context: TaskContext) -> tuple[tuple[int, int], ...]:
-    """Ids and revisions of other tasks of the same search space with enough observations, the most observed ones."""
+    """Ids and revisions of other tasks of the same search space with enough observations: those of the same metric first,
+    then the most observed ones."""
     query = (
         select(TaskRecord.id, TaskRecord.revision)
         .where(
@@ -248,7 +249,9 @@ def observed_siblings(session: Session, context: TaskContext) -> tuple[tuple[int
             TaskRecord.id != context.id,
             TaskRecord.num_observations >= MIN_OBSERVATIONS,
         )
-        .order_by(TaskRecord.num_observations.desc(), TaskRecord.id)
+        .order_by(
+            (TaskRecord.metric == context.task.metric.name).desc(), TaskRecord.num_observations.desc(), TaskRecord.id
+        )
         .limit(2 * MAX_RELATED)  # some measure cost, others quality
     )
     return tuple((task_id, revision) for task_id, revision in session.execute(query))

@@ -39,6 +39,7 @@ _LARGEST_SHARE = 0.7
 _OTHER_METRIC = 0.1  # how much a task of another metric counts
 _UNSHRUNK = 0.1  # share of the unshrunk opinion among those of related tasks
 _POWER_OF_AGREEMENT = 4
+_BENEFIT_OF_DOUBT = 0.3  # agreement counts as if a task of this weight agreed fully
 _MOST_COMPARED = 2_000  # architectures
 _LIMIT = 5.0  # standardised units
 _COSTS = frozenset({"latency", "energy", "size", "throughput", "training_time"})
@@ -62,8 +63,9 @@ class RelatedTasks:
     agreement: (
         Tensor  # (R,) how much its opinion is that of the others, 0 to 1: an outlier tells least of yet another task
     )
+    closest: Tensor  # (R,) shares of those that measure the same metric, if there are any; adds up to 1
     measured: Tensor  # (A, R) standardised goodness with some of its noise taken off, NaN where there is none
-    surprise: Tensor  # (A,) what was taken off, over all tasks: it may be no noise, or one that tasks share
+    surprise: Tensor  # (A,) what was taken off the closest: it may be no noise, or one that tasks share
     hashes: tuple[str, ...]  # (A,)
 
     @classmethod
@@ -71,7 +73,10 @@ class RelatedTasks:
         """From other tasks' measurements; None if none of them has measured enough. Those of another metric than the asked
         task's count for less."""
         large_enough = [one for one in tasks if len(one.measured) >= MIN_OBSERVATIONS]
-        chosen = sorted(large_enough, key=lambda one: (-len(one.measured), one.task.name))[:MAX_RELATED]
+        closest_first = sorted(
+            large_enough, key=lambda one: (-_kinship(asked, one.task), -len(one.measured), one.task.name)
+        )
+        chosen = closest_first[:MAX_RELATED]
         if not chosen:
             return None
         known: dict[str, Architecture] = {}
@@ -95,7 +100,9 @@ class RelatedTasks:
         kinship = torch.tensor([_kinship(asked, one.task) for one in chosen])
         agreement = _agreement(found.measured, kinship.square() * found.reliability)
         found = replace(found, reliability=found.reliability * kinship, agreement=agreement)
-        return replace(found, surprise=(raw - found.measured).nan_to_num() @ found._trust)
+        closest = found._trust * (kinship == kinship.max())
+        closest = closest / closest.sum()
+        return replace(found, closest=closest, surprise=(raw - found.measured).nan_to_num() @ closest)
 
     @classmethod
     def _fitted(cls, architectures: Sequence[Architecture], measured: Tensor, views: Views) -> RelatedTasks:
@@ -106,7 +113,7 @@ class RelatedTasks:
         landmarks = tuple((v - c) / s for v, c, s in zip(marks, centers, scales, strict=True))
         hashes = tuple(one.hash for one in architectures)
         nothing = torch.zeros(0)
-        plain = cls(landmarks, centers, scales, torch.zeros(0, 0), nothing, nothing, measured, nothing, hashes)
+        plain = cls(landmarks, centers, scales, torch.zeros(0, 0), nothing, nothing, nothing, measured, nothing, hashes)
         kernel = _matern(landmarks, landmarks).double()
         kernel.diagonal().add_(_JITTER)
         factor = torch.linalg.cholesky(kernel)
@@ -122,7 +129,7 @@ class RelatedTasks:
         foretold = (weights[0] + likeness @ weights[1:]).clamp(-_LIMIT, _LIMIT)
         shrunk = torch.lerp(foretold, measured, reliability)
         ones, nothing = torch.ones_like(reliability), torch.zeros(len(hashes))
-        return cls(landmarks, centers, scales, weights, reliability, ones, shrunk, nothing, hashes)
+        return cls(landmarks, centers, scales, weights, reliability, ones, ones / len(ones), shrunk, nothing, hashes)
 
     def __call__(self, architectures: Sequence[Architecture], views: Views) -> Tensor:  # (Q, R)
         """Standardised goodness of architectures by every related task."""
@@ -141,10 +148,10 @@ class RelatedTasks:
         return opinions @ (self._trust * self.reliability)  # what is unreliable should move little
 
     def unshrunk(self, architectures: Sequence[Architecture], opinions: Tensor) -> Tensor:  # (Q,), (Q, R) -> (Q,)
-        """One opinion of all with nothing taken off: where what looked like noise in them turns out to be none."""
+        """One opinion of the closest with nothing taken off: what looked like noise in them may turn out to be none."""
         rows = torch.tensor([self._place.get(one.hash, -1) for one in architectures], dtype=torch.long)
         surprise = torch.cat([self.surprise, torch.zeros(1)])[rows]  # the last row: architectures that nobody measured
-        return opinions @ self._trust + surprise
+        return opinions @ self.closest + surprise
 
     @property
     def share(self) -> float:
@@ -185,6 +192,7 @@ class RelatedTasks:
             "weights": self.weights,
             "reliability": self.reliability,
             "agreement": self.agreement,
+            "closest": self.closest,
             "measured": self.measured.nan_to_num(),
             "surprise": self.surprise,
             "is_measured": is_measured.to(torch.uint8),
@@ -203,8 +211,10 @@ class RelatedTasks:
         scales, weights, reliability, agreement, measured = (
             tensors[name] for name in ("scales", "weights", "reliability", "agreement", "measured")
         )
-        if agreement.shape != reliability.shape:
-            raise ValueError(f"expected agreement of shape {tuple(reliability.shape)}, got {tuple(agreement.shape)}")
+        closest = tensors["closest"]
+        for name, one in (("agreement", agreement), ("closest", closest)):
+            if one.shape != reliability.shape:
+                raise ValueError(f"expected {name} of shape {tuple(reliability.shape)}, got {tuple(one.shape)}")
         num_rows_of = {"weights": 1 + len(tensors["landmarks.0"]), "measured": len(hashes), "is_measured": len(hashes)}
         for name, num_rows in num_rows_of.items():
             expected, found = (num_rows, len(reliability)), tuple(tensors[name].shape)
@@ -213,7 +223,7 @@ class RelatedTasks:
         measured, surprise = measured.masked_fill(tensors["is_measured"] == 0, math.nan), tensors["surprise"]
         if surprise.shape != (len(hashes),):
             raise ValueError(f"expected a surprise of shape {(len(hashes),)}, got {tuple(surprise.shape)}")
-        return cls(landmarks, centers, scales, weights, reliability, agreement, measured, surprise, hashes)
+        return cls(landmarks, centers, scales, weights, reliability, agreement, closest, measured, surprise, hashes)
 
 
 def _kinship(asked: Task | None, other: Task) -> float:
@@ -234,7 +244,8 @@ def _agreement(opinions: Tensor, weights: Tensor) -> Tensor:  # (A, R) NaN where
             correlations = torch.stack(
                 [_correlation(opinions[both[:, one]][:, [column, one]]) for one in enough.nonzero()[:, 0]]
             )
-            found[column] = (weights[enough] * correlations).sum() / weights[enough].sum()
+            agreed = (weights[enough] * correlations).sum() + _BENEFIT_OF_DOUBT
+            found[column] = agreed / (weights[enough].sum() + _BENEFIT_OF_DOUBT)
     return found
 
 

@@ -181,10 +181,9 @@ def test_tasks_of_another_metric_count_for_less(views, measure, cells) -> None:
     found = RelatedTasks.of([same, other], views, Task("nasbench201", "own", ACCURACY))
 
     assert found is not None
-    names = sorted(["other", "same"])  # as many observations: by name
-    expected = plain.reliability * torch.tensor([0.1 if name == "other" else 1.0 for name in names])
+    expected = plain.reliability.flip(0) * torch.tensor([1.0, 0.1])  # the same metric first; without a task: by name
     torch.testing.assert_close(found.reliability, expected)
-    assert torch.equal(found(cells, views), plain(cells, views))  # what they say stays the same
+    assert torch.equal(found(cells, views), plain(cells, views).flip(1))  # what they say stays the same
     assert found.share == pytest.approx(0.7 * float(expected.max()) ** 2, rel=1e-6)
 
 
@@ -251,6 +250,41 @@ def test_of_many_tasks_those_that_measured_most_are_asked(views, measure, cells)
 
     assert found.measured.shape[1] == MAX_RELATED
     assert (~found.measured.isnan()).sum(0).tolist() == [20 + number for number in reversed(range(3, num_tasks))]
+
+
+def test_a_task_of_the_same_metric_is_asked_before_those_of_others_that_measured_more(views, measure, cells) -> None:
+    others = [measure(cells[:40], noise(40, seed), str(seed), LOSS) for seed in range(MAX_RELATED)]
+    same = measure(cells[:25], noise(25, 99), "same")
+
+    found = RelatedTasks.of([*others, same], views, Task("nasbench201", "own", ACCURACY))
+
+    assert found is not None
+    assert (~found.measured.isnan()).sum(0).tolist() == [25, *[40] * (MAX_RELATED - 1)]
+    assert found.closest.tolist() == [1.0, *[0.0] * (MAX_RELATED - 1)]
+
+
+def test_what_was_taken_off_the_closest_is_heard_unshrunk(views, measure, cells) -> None:
+    task = measure(cells[:60], noise(60, 1))
+    found = related([task], views)
+
+    opinions = found(cells[:70], views)
+    unshrunk = found.unshrunk(cells[:70], opinions)
+
+    torch.testing.assert_close(unshrunk[:60], goodness_of(task).clamp(-5.0, 5.0), atol=TOLERANCE, rtol=0)
+    torch.testing.assert_close(unshrunk[60:], opinions[60:, 0], atol=TOLERANCE, rtol=0)
+    assert float((unshrunk[:60] - opinions[:60, 0]).abs().max()) > 0.1
+
+
+def test_an_outlier_among_siblings_is_trusted_less(views, measure, cells) -> None:
+    values = [worth(cell) for cell in cells[:80]]
+    agreeing = [measure(cells[:80], np.add(values, np.array(noise(80, seed)) / 5), str(seed)) for seed in range(2)]
+    contrary = measure(cells[:80], [-value for value in values], "contrary")
+
+    found = related([*agreeing, contrary], views)
+
+    assert float(found.agreement[2]) < float(found.agreement[:2].min())
+    assert float(found.reliability[2]) > float(found.reliability[:2].max())
+    assert found.shares[2 + 2] < min(found.shares[2:4])
 
 
 @pytest.mark.parametrize(
