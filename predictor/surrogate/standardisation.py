@@ -3,7 +3,8 @@
 Goodness is larger when the architecture is better. Values of metrics that differ by factors (latency, energy …) are taken
 as logarithms. Location and scale come from the support set (median, and a blend of spread and quartiles that one diverged
 training does not ruin); with fewer than three values they are shrunk towards what the training tasks of that metric family
-had. Beyond ±2 the scale is compressed logarithmically, since failed trainings lie tens of spreads below the rest.
+had. Beyond ±2 the scale is compressed logarithmically, since failed trainings lie tens of spreads below the rest; of quality
+everything worse than half a spread below the median is, since by how much bad networks fail says little of good ones.
 
 Notation: S observations or predictions.
 """
@@ -20,6 +21,7 @@ from predictor.tasks import LOGARITHMIC_FAMILIES, Metric, Task
 
 Array = NDArray[np.float64]
 _KNEE = 2.0
+_KNEE_OF_FAILURE = 0.5  # of quality: how much worse a failed network is than a bad one tells little
 _PRIOR_WEIGHT = 1.0  # the prior counts like this many observations
 _TINY = 1e-12
 
@@ -49,6 +51,7 @@ class Standardisation:
     logarithmic: bool
     location: float
     scale: float
+    knee_below: float = _KNEE  # spreads below the location beyond which goodness is told logarithmically
 
     @classmethod
     def fit(cls, task: Task, values: Array, prior: ScalePrior = UNKNOWN_PRIOR) -> Standardisation:
@@ -64,22 +67,24 @@ class Standardisation:
         if count < 3 or spread <= _TINY * max(1.0, float(np.abs(raw).max())):
             weight = count / (count + _PRIOR_WEIGHT)
             spread = weight * spread + (1 - weight) * prior.scale
-        return cls(task.metric.sign, logarithmic, location, max(spread, _TINY))
+        knee_below = _KNEE if family in LOGARITHMIC_FAMILIES else _KNEE_OF_FAILURE
+        return cls(task.metric.sign, logarithmic, location, max(spread, _TINY), knee_below)
 
     def forward(self, values: Array) -> Array:
         """Metric unit -> standardised goodness."""
         raw = np.log(np.maximum(values, _TINY)) if self.logarithmic else values
         z = (self.sign * raw - self.location) / self.scale
-        return np.where(np.abs(z) <= _KNEE, z, np.sign(z) * (_KNEE + np.log1p(np.maximum(np.abs(z) - _KNEE, 0.0))))
+        beyond = np.abs(z) - self._knee(z)
+        return np.where(beyond <= 0.0, z, np.sign(z) * (self._knee(z) + np.log1p(np.maximum(beyond, 0.0))))
+
+    def _knee(self, z: Array) -> Array:
+        return np.where(z < 0.0, self.knee_below, _KNEE)
 
     def inverse(self, standardised: Array) -> Array:
         """Standardised goodness -> metric unit."""
-        beyond = np.minimum(np.abs(standardised) - _KNEE, 30.0)
-        z = np.where(
-            np.abs(standardised) <= _KNEE,
-            standardised,
-            np.sign(standardised) * (_KNEE + np.expm1(np.maximum(beyond, 0))),
-        )
+        knee = self._knee(standardised)
+        beyond = np.minimum(np.abs(standardised) - knee, 30.0)
+        z = np.where(beyond <= 0.0, standardised, np.sign(standardised) * (knee + np.expm1(np.maximum(beyond, 0.0))))
         raw = self.sign * (z * self.scale + self.location)
         return np.exp(np.minimum(raw, 700.0)) if self.logarithmic else raw
 

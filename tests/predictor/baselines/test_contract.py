@@ -48,7 +48,7 @@ def test_forecasts_are_finite_and_inside_their_intervals(baseline: Baseline, tar
     found = baseline.adapt(target.task, target.space, support).predict([target.architectures[row] for row in asked])
 
     assert_sound(found, len(asked))
-    assert (found.lower < found.upper).all()
+    assert ((found.lower < found.upper) | (found.lower == 100)).all()  # all of it may lie beyond what is possible
     assert (found.lower >= 0).all()
     assert (found.upper <= 100).all()
 

@@ -117,7 +117,7 @@ def test_what_was_measured_counts_as_far_as_the_task_is_reliable(
 
 
 def test_a_training_that_failed_altogether_is_an_opinion_within_bounds(views, measure, cells) -> None:
-    task = measure(cells, [*[worth(cell) for cell in cells[:-1]], -1_000.0])
+    task = measure(cells, [*[worth(cell) for cell in cells[:-1]], -1e6])
 
     found = related([task], views)
     opinions = found(cells, views)

@@ -51,6 +51,21 @@ def test_beyond_two_spreads_distances_are_compressed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("task", "compressed"), [(ACCURACY, True), (LOSS, True), (LATENCY, False), (THROUGHPUT, False)],
+    ids=lambda one: one.metric.name if isinstance(one, Task) else "",
+)  # fmt: skip
+def test_of_quality_what_is_worse_than_the_rest_is_compressed_early(task, compressed) -> None:
+    scale = Standardisation.fit(task, np.exp(np.linspace(0.0, 2.0, 21)))
+    worse, better = (scale.inverse(np.array([side * 1.9]))[0] for side in (-1.0, 1.0))
+
+    goodness = scale.forward(np.array([worse, better]))
+    unbent = Standardisation(scale.sign, scale.logarithmic, scale.location, scale.scale).inverse(np.array([-1.9]))[0]
+
+    np.testing.assert_allclose(goodness, [-1.9, 1.9])
+    assert (abs(unbent - worse) > 1e-6) == compressed
+
+
 def test_the_median_becomes_0() -> None:
     assert Standardisation.fit(ACCURACY, np.array([1.0, 70.0, 90.0])).forward(np.array([70.0]))[0] == 0.0
     assert Standardisation.fit(LATENCY, np.array([1.0, 7.0, 900.0])).forward(np.array([7.0]))[0] == pytest.approx(0.0)
