@@ -117,13 +117,13 @@ def test_what_was_measured_counts_as_far_as_the_task_is_reliable(
 
 
 def test_a_training_that_failed_altogether_is_an_opinion_within_bounds(views, measure, cells) -> None:
-    task = measure(cells, [*[worth(cell) for cell in cells[:-1]], -1e6])
+    task = measure(cells, [*[worth(cell) for cell in cells[:-1]], -5_000.0])
 
     found = related([task], views)
     opinions = found(cells, views)
 
-    assert float(goodness_of(task)[-1]) < -5.5
-    assert float(found.reliability[0]) > 0.3
+    assert float(goodness_of(task)[-1]) < -5.0
+    assert float(found.reliability[0]) > 0.1
     expected = blended(found.reliability, torch.tensor(-5.0), foretold(found, cells[-1:], views)[0])
     torch.testing.assert_close(opinions[-1], expected, atol=TOLERANCE, rtol=0)
     assert float(opinions.abs().max()) <= 5.0
