@@ -2,7 +2,7 @@
 
 `Surrogate` is written for gradients of gradients under vmap. Where none is asked for, a node's own state and the sums over
 its sources and targets lie beside each other for one product, and padded nodes are left alone until nodes are pooled, since no
-real node looks at them. Who looks at whom is in `surroundings`.
+real node looks at them. Who looks at whom is in `connectivity`.
 
 Notation: B architectures, N nodes, M = B * N, F node features, G global features, C context features, D width.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
-from predictor.surrogate.surroundings import Surroundings, surroundings_of
+from predictor.surrogate.connectivity import Connectivity, connectivity_of
 
 _FAR = 1e4  # as in the encoder
 
@@ -56,10 +56,10 @@ class _Block:
         self._hidden_bias = parameters[f"{forward}.own.bias"]
         self._feed_forward_merge = _Affine(parameters, f"{forward}.merge")
 
-    def __call__(self, x: Tensor, surroundings: Surroundings) -> Tensor:
-        """(M, D) -> (M, D), nodes in the order of the surroundings."""
-        x = self._merge.added_to(x, surroundings.attended(self._project(self._attention_norm(x))))
-        seen = surroundings.gathered(self._feed_forward_norm(x))
+    def __call__(self, x: Tensor, connectivity: Connectivity) -> Tensor:
+        """(M, D) -> (M, D), nodes in the order of the connectivity."""
+        x = self._merge.added_to(x, connectivity.attended(self._project(self._attention_norm(x))))
+        seen = connectivity.gathered(self._feed_forward_norm(x))
         return self._feed_forward_merge.added_to(x, gelu(linear(seen, self._hidden, self._hidden_bias)))
 
 
@@ -94,12 +94,12 @@ class FastSurrogate:
             return self._mean(hidden).squeeze(-1), log_std.squeeze(-1), embedding
 
     def _embedding(self, nodes: Tensor, adjacency: Tensor, mask: Tensor, whole: Tensor, context: Tensor) -> Tensor:
-        surroundings = surroundings_of(adjacency, mask)
+        connectivity = connectivity_of(adjacency, mask)
         x = self._node_embedding(nodes) + self._context_embedding(context)[:, None, :]
-        x = surroundings.flattened(x)
+        x = connectivity.flattened(x)
         for block in self._blocks:
-            x = block(x, surroundings)
-        graph = self._pooled(_pooled(surroundings.unflattened(self._pool_norm(x)), mask))
+            x = block(x, connectivity)
+        graph = self._pooled(_pooled(connectivity.unflattened(self._pool_norm(x)), mask))
         features = self._whole_merge(gelu(self._whole(torch.cat([whole, context], -1))))
         joined = gelu(self._joined(torch.cat([graph, features], -1)))
         return graph + features + self._joined_merge(joined)

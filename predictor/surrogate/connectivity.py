@@ -21,7 +21,7 @@ _LEAST = -80.0  # lower than any score that matters; where exp underflows, it ta
 _DENSE = 4  # times as many nodes as places in a list: with fewer, products of whole matrices are faster
 
 
-class Surroundings(ABC):
+class Connectivity(ABC):
     """The edges of a batch. Nodes of all graphs lie below each other in an order that is its own."""
 
     @abstractmethod
@@ -41,7 +41,7 @@ class Surroundings(ABC):
         """Every node's own state, the sum over its sources, the sum over its targets."""
 
 
-def surroundings_of(adjacency: Tensor, mask: Tensor) -> Surroundings:  # (B, N, N), (B, N)
+def connectivity_of(adjacency: Tensor, mask: Tensor) -> Connectivity:  # (B, N, N), (B, N)
     """Whichever is faster for these graphs."""
     if len(adjacency) > 1 and bool((adjacency == adjacency[0]).all()):
         lists = [_places(allowed) for allowed in relations(adjacency[:1], mask[:1])[0]]
@@ -50,7 +50,7 @@ def surroundings_of(adjacency: Tensor, mask: Tensor) -> Surroundings:  # (B, N, 
     return _OwnEdges(adjacency, mask)
 
 
-class _OwnEdges(Surroundings):
+class _OwnEdges(Connectivity):
     """Graph by graph, the nodes of each."""
 
     def __init__(self, adjacency: Tensor, mask: Tensor) -> None:
@@ -97,7 +97,7 @@ def _places(allowed: Tensor) -> _Places:  # (N, N), 1 where a node may look
     return _Places(order, (allowed.gather(1, order.T).T[..., None] - 1.0) * _FAR)
 
 
-class _SameEdges(Surroundings):
+class _SameEdges(Connectivity):
     """Node by node, that of every graph."""
 
     def __init__(self, batch: int, adjacency: Tensor, lists: list[_Places]) -> None:

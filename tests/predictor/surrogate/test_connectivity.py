@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from predictor.surrogate.surroundings import _OwnEdges, _SameEdges, surroundings_of
+from predictor.surrogate.connectivity import _OwnEdges, _SameEdges, connectivity_of
 
 WIDTH = 8
 ATOL = 1e-5  # float32 sums of a few numbers around 1 in another order
@@ -35,7 +35,7 @@ WITHOUT_EDGES = _adjacency(9, [])
 def test_graphs_with_the_same_edges_see_what_they_would_see_with_their_own(adjacency: Tensor) -> None:
     batch, num_nodes = 3, len(adjacency)
     repeated, mask = adjacency.expand(batch, -1, -1), torch.ones(batch, num_nodes)
-    by_place, by_graph = surroundings_of(repeated, mask), _OwnEdges(repeated, mask)
+    by_place, by_graph = connectivity_of(repeated, mask), _OwnEdges(repeated, mask)
     generator = torch.Generator().manual_seed(0)
     x, projected = (torch.randn(batch, num_nodes, size, generator=generator) for size in (WIDTH, 3 * WIDTH))
     assert isinstance(by_place, _SameEdges)
@@ -56,8 +56,8 @@ def test_the_order_of_nodes_is_taken_back() -> None:
     x = torch.arange(3 * 9 * 2.0).view(3, 9, 2)
 
     for adjacency in (CHAIN.expand(3, -1, -1), torch.stack([CHAIN, WITHOUT_EDGES, CHAIN])):
-        surroundings = surroundings_of(adjacency, torch.ones(3, 9))
-        assert torch.equal(surroundings.unflattened(surroundings.flattened(x)), x)
+        connectivity = connectivity_of(adjacency, torch.ones(3, 9))
+        assert torch.equal(connectivity.unflattened(connectivity.flattened(x)), x)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_the_order_of_nodes_is_taken_back() -> None:
 def test_other_graphs_are_multiplied_by_their_own_edges(adjacency: Tensor) -> None:
     mask = torch.ones(adjacency.shape[:2])
 
-    assert isinstance(surroundings_of(adjacency, mask), _OwnEdges)
+    assert isinstance(connectivity_of(adjacency, mask), _OwnEdges)
