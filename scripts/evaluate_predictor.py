@@ -5,7 +5,7 @@ computes again only what belongs to a contestant that changed. Protocols are des
 
     python scripts/evaluate_predictor.py                                     the shipped version on our own benchmark
     python scripts/evaluate_predictor.py --list                              protocols, cases, trainings
-    python scripts/meta_train.py --tables DIR --leave-out p2_fbnet --output var/leave_out/p2_fbnet
+    python scripts/meta_train.py --tables DIR --leave-out p2_transnas_micro --output var/leave_out/p2_transnas_micro
     python scripts/evaluate_predictor.py --tables DIR --protocol P2          what that protocol asks for
     python scripts/evaluate_predictor.py --protocol P2 --report              tables and plots of what is there
 """

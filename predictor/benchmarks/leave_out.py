@@ -1,6 +1,6 @@
-"""Leave-out trainings: which tasks must not be seen by what answers a protocol's cases, by patterns on task names (fnmatch).
+"""Leave-outs: which tasks must not be seen by what answers a protocol's cases, by patterns on task names (fnmatch).
 
-- `champion`, the version that ships.
+- `champion`, what the version that ships has not seen.
 - `p1_*`: six folds, each without one data set or device per table, all of its metrics at once. The same data set or device under
   another table's name goes with it (Cora is in NAS-Bench-Graph and in GraphGym, a Titan RTX in three spaces). Fold 2 has no
   accuracy on CIFAR-10 of NAS-Bench-201's cells, attacked or clean; fold 1 none on subsets of ImageNet-32 either.
@@ -12,6 +12,10 @@
   Nothing of HW-NAS-Bench is trained on, less what HELP republished of it.
 
 Our own benchmark's digits is left out of every one.
+
+A training leaves out one or several of these at once (`_TOGETHER`): what leaves out two spaces that have little to say of each
+other serves both, has less to learn from than either case allows, and costs half. `p3_devices` leaves out all that the six of P3
+leave out; each of those goes on from it (`meta_train.py --start`).
 """
 
 from __future__ import annotations
@@ -139,7 +143,7 @@ def _device_patterns(trained: Mapping[str, tuple[str, ...]], asked: Iterable[str
     return (*patterns, *(name for one in sorted(hidden) for name in _OTHER_NAMES.get(one, ())), *_HW_NAS_BENCH)
 
 
-def _device_trainings() -> dict[str, tuple[str, ...]]:
+def _device_leave_outs() -> dict[str, tuple[str, ...]]:
     asked = [device for devices in HELP_ASKED.values() for device in devices]
     found = {"p3_help": _device_patterns(HELP_TRAINED, asked)}
     for split, (trained, tested) in NASFLAT_SPLITS.items():
@@ -148,19 +152,47 @@ def _device_trainings() -> dict[str, tuple[str, ...]]:
     return found
 
 
+_TOGETHER: Mapping[str, tuple[str, ...]] = {
+    "p1_f0_f3": ("p1_f0", "p1_f3"),
+    "p1_f1_f4": ("p1_f1", "p1_f4"),
+    "p1_f2_f5": ("p1_f2", "p1_f5"),
+    "p2_nasbench101_fbnet": ("p2_nasbench101", "p2_fbnet"),
+    "p2_nasbench_graph_mnasnet": ("p2_nasbench_graph", "p2_mnasnet"),
+    "p2_nasbench_macro_autoformer": ("p2_nasbench_macro", "p2_autoformer"),
+}
+
+
 @cache
-def trainings() -> Mapping[str, tuple[str, ...]]:
-    """What each leave-out training must not see, by its name."""
-    found = {CHAMPION: ("*/cifar100/*",), **_FOLDS, **_SPACES, **_device_trainings()}
+def leave_outs() -> Mapping[str, tuple[str, ...]]:
+    """What must not be seen, by the name of a leave-out."""
+    found = {CHAMPION: ("*/cifar100/*",), **_FOLDS, **_SPACES, **_device_leave_outs()}
     return MappingProxyType({name: (*patterns, *ALWAYS_LEFT_OUT) for name, patterns in found.items()})
 
 
-def left_out_of(training: str) -> tuple[str, ...]:
-    """What that training must not see.
+@cache
+def trainings() -> Mapping[str, tuple[str, ...]]:
+    """What each training must not see, by its name: one leave-out, or several together."""
+    devices = {"p3_devices": tuple(name for name in leave_outs() if name.startswith("p3_"))}
+    together = {**_TOGETHER, **devices}
+    united = {
+        training: tuple(dict.fromkeys(pattern for name in names for pattern in leave_outs()[name]))
+        for training, names in together.items()
+    }
+    alone = {name: patterns for name, patterns in leave_outs().items() if training_for(name) == name}
+    return MappingProxyType({**alone, **united})
+
+
+def training_for(leave_out: str) -> str:
+    """The name of the training that serves this leave-out."""
+    return next((training for training, names in _TOGETHER.items() if leave_out in names), leave_out)
+
+
+def left_out_of(leave_out: str) -> tuple[str, ...]:
+    """What must not be seen there.
 
     Raises:
-        BenchmarkError: if there is no such training.
+        BenchmarkError: if there is no leave-out of that name.
     """
-    if training not in trainings():
-        raise BenchmarkError(f"expected one of the trainings {', '.join(trainings())}, got {training!r}")
-    return trainings()[training]
+    if leave_out not in leave_outs():
+        raise BenchmarkError(f"expected one of {', '.join(leave_outs())}, got {leave_out!r}")
+    return leave_outs()[leave_out]

@@ -1,7 +1,7 @@
 """What forecasts are judged on, as data: which task is asked about, and what must not have been seen before.
 
-A case names the task, and the leave-out training (see `leave_out`) whose version may answer it; what is left out is not among the
-source tasks of any contestant. Few trainings serve many cases.
+A case names the task, what is left out for it (see `leave_out`) and the training whose version may answer it; what is left out is
+not among the source tasks of any contestant. Few trainings serve many cases, and some leave out more than the case asks for.
 
 - P0, the version that ships, on what it was not trained on; our own benchmark alone is enough for a part of it. As for a user,
   everything is known that was measured on other data sets than the asked one, the version's training or not.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 
-from predictor.benchmarks.leave_out import CHAMPION, DEVICES_OF_SPACE, HELP_ASKED, NASFLAT_SPLITS, left_out_of, matches
+from predictor.benchmarks.leave_out import CHAMPION, DEVICES_OF_SPACE, HELP_ASKED, NASFLAT_SPLITS, left_out_of, matches, training_for
 from predictor.errors import BenchmarkError
 
 SIZES = (0, 5, 10, 20, 50, 100, 200)
@@ -60,8 +60,8 @@ class Protocol:
     cases: tuple[Case, ...]
 
 
-def _case(task: str, training: str, *groups: str, sizes: tuple[int, ...] = SIZES) -> Case:
-    return Case(task, task, training, left_out_of(training), groups, sizes)
+def _case(task: str, leave_out: str, *groups: str, sizes: tuple[int, ...] = SIZES) -> Case:
+    return Case(task, task, training_for(leave_out), left_out_of(leave_out), groups, sizes)
 
 
 _SYNTHETIC = tuple(
@@ -172,7 +172,7 @@ def _new_space() -> Protocol:
             "autoformer/imagenet_c_gaussian1/supernet_accuracy_tiny",
         ),
     }
-    cases = [_case(task, training, group) for (training, group), tasks in listed.items() for task in tasks]
+    cases = [_case(task, leave_out, group) for (leave_out, group), tasks in listed.items() for task in tasks]
     return Protocol("P2", "new space", tuple(cases))
 
 
@@ -218,18 +218,20 @@ def _published_tables() -> Protocol:
         cases.append(Case(f"{task}:alone", task, None, EVERYTHING, (f"{task}, alone",), sizes, ALL_OTHERS))
         cases += [
             Case(
-                f"{task}:{training}", task, training, left_out_of(training), (f"{task}, {training}",), sizes, ALL_OTHERS
+                *(f"{task}:{leave_out}", task, training_for(leave_out), left_out_of(leave_out)),
+                *((f"{task}, {leave_out}",), sizes, ALL_OTHERS),
             )
-            for training in with_others
+            for leave_out in with_others
         ]
     return Protocol("P4", "published tables", tuple(cases))
 
 
 def _learning_curves() -> Protocol:
-    def cut(task: str, training: str, *epochs: int, prefix: str) -> Case:
+    def cut(task: str, leave_out: str, *epochs: int, prefix: str) -> Case:
         fidelities = tuple(f"{prefix}_{number}_epochs" for number in epochs)
         name = f"{task}:to_{epochs[-1]}_epochs"
-        return Case(name, task, training, left_out_of(training), (name,), fidelities=fidelities)
+        training, left_out = training_for(leave_out), left_out_of(leave_out)
+        return Case(name, task, training, left_out, (name,), fidelities=fidelities)
 
     nasbench201 = [("cifar10", "p2_nasbench201"), ("cifar100", "p1_f0"), ("imagenet16_120", "p1_f1")]
     cases = [

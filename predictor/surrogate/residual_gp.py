@@ -51,8 +51,8 @@ class GPConfig:
     slope: float = 0.25
     offset: float = 0.25
     noise: float = 0.3
-    view: float = 0.2  # weight of a view's Matérn kernel
-    length: float = 1.0
+    view: float = 0.4  # weight of a view's Matérn kernel
+    length: float = 1.5
     linear: float = 0.15  # weight of a view's linear kernel
     shares: tuple[float, ...] = ()  # of the opinions in the blend; all alike where they are not given
     log_width: float = 0.8
