@@ -34,7 +34,8 @@ from predictor.surrogate.surrogate import SurrogateInputs
 from predictor.tasks import Task
 
 _MAX_NODES = 3_072  # (padded) in one forward pass: what it computes with then stays near the processor
-_MANY_CHUNKS, _MAX_WORKERS = 4, 2
+_MAX_ENCODED = 4 * _MAX_NODES  # in one batch, whose statistics cost the same again for each
+_MAX_WORKERS = 2
 _EXTREME_NODES, _EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WITHIN = 4.5  # standardised units beyond which no mean is taken
 
@@ -67,9 +68,8 @@ class Surroundings:
         self, architectures: Sequence[Architecture], batch: GraphBatch, reference: SpaceReference
     ) -> tuple[Tensor, ...]:
         """Statistics of the graph, neighbourhoods of nodes, decisions of the space."""
-        decisions = torch.from_numpy(np.array([self.space.features(one) for one in architectures], np.float32))
-        statistics = reference.standardised(batch.globals)
-        return statistics, neighbourhood_features(batch), decisions.reshape(len(architectures), -1)
+        decisions = torch.from_numpy(self.space.features_of_all(architectures))
+        return reference.standardised(batch.globals), neighbourhood_features(batch), decisions
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -110,8 +110,8 @@ class AdaptedPredictor:
 
     def _forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
         inputs = SurrogateInputs.of(batch, self._around.reference, self._around.context)
-        device = self._around.device
-        mean, log_std, embedding = self._surrogate(*(tensor.to(device) for tensor in inputs.tensors()))
+        given = (inputs.nodes, inputs.adjacency, inputs.mask, inputs.whole, self._around.context)
+        mean, log_std, embedding = self._surrogate(*(tensor.to(self._around.device) for tensor in given))
         return believable(mean.cpu()), log_std.cpu(), embedding.cpu()
 
     def gp_inputs(self, architectures: Sequence[Architecture]) -> GPInputs:
@@ -134,9 +134,9 @@ class AdaptedPredictor:
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""
-        chunks = list(_chunks(architectures))
-        side_by_side = _workers().map if len(chunks) >= _MANY_CHUNKS else map
-        parts = list(side_by_side(self._predict_chunk, chunks))
+        groups = list(_groups(architectures, _MAX_ENCODED))
+        side_by_side = _workers().map if len(groups) > 1 else map
+        parts = list(side_by_side(self._predict_group, groups))
         if not parts:
             empty = np.zeros(0)
             return Predictions(empty, empty, empty, empty, empty)
@@ -157,7 +157,7 @@ class AdaptedPredictor:
         _, spread, _ = self._standardised(architectures)
         return np.log(spread * self._width)
 
-    def _predict_chunk(self, architectures: Sequence[Architecture]) -> Predictions:
+    def _predict_group(self, architectures: Sequence[Architecture]) -> Predictions:
         return self._in_unit(*self._standardised(architectures))
 
     def _standardised(
@@ -166,14 +166,20 @@ class AdaptedPredictor:
         """Mean, spread before calibration, out-of-distribution score: (Q,) each, standardised units."""
         with torch.inference_mode():
             batch = self._around.encoder.batch(architectures)
-            mean, log_std, embedding = self._forward(batch)
-            if self._process is None:
-                center, spread = self._blended(architectures, mean).double(), log_std.exp().double()
-            else:
-                center, spread = self._process.predict(self._gp_inputs(architectures, batch, mean, embedding))
+            step = max(_MAX_NODES // max(batch.nodes.shape[1], 1), 1)
+            passes = [slice(start, start + step) for start in range(0, max(len(batch), 1), step)]
+            parts = [self._passed(architectures[rows], batch.select(rows)) for rows in passes]
+            center, spread = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
         ood = _ood_scores(batch, self._around.reference)
-        widened = np.hypot(spread.numpy(), self._around.location_spread) * (1.0 + 2.0 * ood)
-        return center.numpy(), widened, ood
+        widened = np.hypot(spread, self._around.location_spread) * (1.0 + 2.0 * ood)
+        return center, widened, ood
+
+    def _passed(self, architectures: Sequence[Architecture], batch: GraphBatch) -> tuple[Tensor, Tensor]:
+        """Mean and spread of one forward pass: (Q,) each."""
+        mean, log_std, embedding = self._forward(batch)
+        if self._process is None:
+            return self._blended(architectures, mean).double(), log_std.exp().double()
+        return self._process.predict(self._gp_inputs(architectures, batch, mean, embedding))
 
     def _blended(self, architectures: Sequence[Architecture], mean: Tensor) -> Tensor:  # (Q,)
         """The mean before a residual process can tell whose opinion counts."""
@@ -202,7 +208,8 @@ class AdaptedPredictor:
     def features(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:  # (Q, D)
         """The adapted surrogate's embedding: architectures that it takes for alike are near each other."""
         with torch.inference_mode():
-            parts = [self._forward(self._around.encoder.batch(chunk))[2] for chunk in _chunks(architectures)]
+            groups = _groups(architectures, _MAX_NODES)
+            parts = [self._forward(self._around.encoder.batch(group))[2] for group in groups]
         return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
 
     def without_process(self) -> AdaptedPredictor:
@@ -253,12 +260,12 @@ def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(_MAX_WORKERS, os.cpu_count() or 1), "forecast")
 
 
-def _chunks(architectures: Sequence[Architecture]) -> Iterator[Sequence[Architecture]]:
-    """Pieces small enough for one forward pass, in order."""
+def _groups(architectures: Sequence[Architecture], max_nodes: int) -> Iterator[Sequence[Architecture]]:
+    """Pieces of so many (padded) nodes at most, in order."""
     start, most = 0, 0
     for place, architecture in enumerate(architectures):
         most = max(most, architecture.num_nodes)
-        if place > start and (place - start + 1) * most > _MAX_NODES:
+        if place > start and (place - start + 1) * most > max_nodes:
             yield architectures[start:place]
             start, most = place, architecture.num_nodes
     if start < len(architectures):

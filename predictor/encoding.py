@@ -28,9 +28,10 @@ from torch import Tensor
 
 from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
 from predictor.graph_statistics.operation_traits import Traits, traits_of
-from predictor.graph_statistics.path_statistics import NUM_PATH_STATISTICS, path_statistics
+from predictor.graph_statistics.path_statistics import EXTREME_TRAITS, NUM_PATH_STATISTICS, path_statistics
 from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, signal_features
-from predictor.graph_statistics.weighted_paths import weighted_paths
+from predictor.graph_statistics.stacked_graphs import Array, StackedGraphs
+from predictor.graph_statistics.weighted_paths import Paths, weighted_paths
 from predictor.wiring import Edges
 
 ENCODING_VERSION = 2
@@ -176,7 +177,7 @@ class GraphBatch:
             self.nodes.to(device), self.adjacency.to(device), self.mask.to(device), self.globals.to(device)
         )
 
-    def select(self, rows: Tensor) -> GraphBatch:
+    def select(self, rows: Tensor | slice) -> GraphBatch:
         """The batch of these rows."""
         return GraphBatch(self.nodes[rows], self.adjacency[rows], self.mask[rows], self.globals[rows])
 
@@ -218,21 +219,21 @@ class ArchitectureEncoder:
         mask = np.arange(width)[None, :] < sizes[:, None]  # (B, N)
         rows = np.zeros((batch, width), np.int32)
         adjacency = np.zeros((batch, width, width), np.float32)
-        edges = np.zeros((width, width, batch), np.float32)
+        into = np.zeros((width, width, batch), np.float32)
         if batch:
             rows[mask] = np.concatenate([one.operations for one in encoded])
             source, target = np.concatenate([one.edges for one in encoded]).T
             graph = np.repeat(np.arange(batch), num_edges)
-            adjacency[graph, source, target] = edges[source, target, graph] = 1.0
+            adjacency[graph, source, target] = into[target, source, graph] = 1.0
         attributes = np.stack([one.attributes for one in encoded]) if batch else np.zeros((0, _num_attributes()))
-        return _assembled(
-            torch.from_numpy(self._table[rows]),
+        real = mask.astype(np.float32)
+        nodes, features = _assembled(
+            self._table[rows],
             np.ascontiguousarray(self._traits[rows].transpose(2, 1, 0)),
-            edges,
-            torch.from_numpy(adjacency),
-            torch.from_numpy(mask.astype(np.float32)),
-            torch.from_numpy(attributes.astype(np.float32, copy=False)),
+            StackedGraphs(into, np.ascontiguousarray(real.T)),
+            attributes.astype(np.float32, copy=False),
         )
+        return GraphBatch(*map(torch.from_numpy, (nodes, adjacency, real, features)))
 
     def _encode(self, architecture: Architecture) -> EncodedArchitecture:
         order, operations = architecture.topological_order, architecture.operations
@@ -289,70 +290,47 @@ _NO_ATTRIBUTES.flags.writeable = False
 
 
 def _assembled(
-    static: Tensor,
-    traits: NDArray[np.float32],
-    edges: NDArray[np.float32],
-    adjacency: Tensor,
-    mask: Tensor,
-    attributes: Tensor,
-) -> GraphBatch:
-    """From what is known node by node; `edges` (N, N, B) is the adjacency and `traits` (T, N, B), with graphs last."""
-    work, cost = static[..., _WORK] * mask, static[..., _COST] * mask
-    forward = weighted_paths(edges.swapaxes(0, 1), mask, mask, work, cost)
-    backward = weighted_paths(edges[::-1, ::-1], mask.flip(1), mask.flip(1))
-    depth, most, least = forward.longest[0], forward.longest[1:], forward.shortest[1:]
-    height, onward = backward.longest[0].flip(1), backward.ways.flip(1)
-    deepest = (depth * mask).amax(1, keepdim=True).clamp(min=1.0)
-    sinks = mask * (adjacency.sum(2) == 0)
-    total_ways = (forward.ways * sinks).sum(1).clamp(min=1.0)
-    share = (forward.ways * onward / total_ways[:, None]).clamp(max=1.0) * mask
-    positional = torch.stack(
-        [
-            depth / deepest,
-            height / deepest,
-            torch.log2(1 + adjacency.sum(1)),
-            torch.log2(1 + adjacency.sum(2)),
-            share,
-            torch.log2(depth.clamp(min=1.0)) / 4,
-        ],
-        dim=-1,
-    )  # (B, N, positional)
-    nodes = torch.cat([static, positional * mask[..., None]], dim=-1)
-    at_end = [
-        (most[0] * sinks).amax(1),
-        _least(least[0], sinks),
-        (most[1] * sinks).amax(1),
-        _least(least[1], sinks),
-        (share * work).sum(1),
-        (share * cost).sum(1),
-        cost.sum(1),
-    ]
-    statistics = torch.stack(
-        [torch.log2(1 + one) for one in at_end]
-        + [torch.log2(1 + total_ways) / 2, torch.log2(deepest[:, 0]), torch.log2(1 + adjacency.sum((1, 2)))],
-        dim=1,
-    )  # (B, statistics)
-    kinds = torch.log2(1 + (static[..., : len(KINDS)] * mask[..., None]).sum(1))
-    kernel = static[..., len(KINDS) + _HASHED_KIND]
-    kernels = [((kernel - _squashed(size)).abs() < 1e-4).float() * work for size in _KERNEL_SIZES]
-    counts = torch.log2(1 + torch.stack([one.sum(1) for one in kernels], dim=1))
+    static: Array, traits: Array, graphs: StackedGraphs, attributes: Array
+) -> tuple[Array, Array]:  # (B, N, static), (T, N, B), (B, attributes) -> (B, N, F), (B, G)
+    """Features of nodes and of whole graphs, from what is known node by node."""
+    traits = traits * graphs.mask
+    work, cost = np.ascontiguousarray(static[..., [_WORK, _COST]].transpose(2, 1, 0))  # (N, B) each
+    forward = weighted_paths(graphs, np.stack([graphs.mask, work, cost, *traits[1:][list(EXTREME_TRAITS)]]))
+    most, least = forward.most(graphs.ends), forward.least(graphs.ends)
+    ways = np.maximum((forward.ways * graphs.ends).sum(axis=0), 1.0)
+    positional, share = _positions(graphs, forward, ways)
+    statistics = np.log2(
+        1.0 + np.stack([most[1], least[1], most[2], least[2], *((share * one).sum(axis=0) for one in (work, cost)),
+        cost.sum(axis=0), ways, graphs.into.sum(axis=(0, 1))])
+    )  # fmt: skip
+    statistics[7] *= 0.5
+    deepest = np.log2(np.maximum(most[0], 1.0))
     known, hashed = attributes[:, : 2 * len(_GLOBAL_NUMBERS)], attributes[:, 2 * len(_GLOBAL_NUMBERS) :]
-    computed = torch.from_numpy(_computed(edges, mask, traits))
-    return GraphBatch(nodes, adjacency, mask, torch.cat([known, statistics, kinds, counts, hashed, computed], dim=1))
+    features = [
+        *(known, statistics[:8].T, deepest[:, None], statistics[8:].T, _counts(static, work), hashed),
+        path_statistics(graphs, traits[1:], most[3:], least[3:]),
+        signal_features(graphs, traits[0].astype(np.int8)),
+    ]
+    return np.concatenate([static, positional], axis=-1), np.concatenate(features, axis=1)
 
 
-def _computed(edges: NDArray[np.float32], mask: Tensor, traits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What lies on the paths, and what passes along them."""
-    into, real = np.ascontiguousarray(edges.swapaxes(0, 1)), np.ascontiguousarray(mask.numpy().T)
-    return np.concatenate(
-        [path_statistics(into, real, traits[1:]), signal_features(into, real, traits[0].astype(np.int8))], axis=1
-    )
+def _positions(graphs: StackedGraphs, forward: Paths, ways: Array) -> tuple[Array, Array]:
+    """Where nodes are in their graphs (B, N, positional), and the share of all ways that go through them (N, B)."""
+    backward = weighted_paths(graphs.reversed, graphs.reversed.mask[None])
+    depth, height = forward.longest[0], backward.longest[0, ::-1]
+    deepest = np.maximum((depth * graphs.mask).max(axis=0, initial=0.0), 1.0)
+    share = np.minimum(forward.ways * backward.ways[::-1] / ways, 1.0) * graphs.mask
+    degrees = np.log2(1.0 + np.stack([graphs.into.sum(axis=1), graphs.into.sum(axis=0)]))
+    columns = [depth / deepest, height / deepest, *degrees, share, np.log2(np.maximum(depth, 1.0)) * 0.25]
+    return (np.stack(columns) * graphs.mask).transpose(2, 1, 0), share
 
 
-def _least(values: Tensor, among: Tensor) -> Tensor:
-    """Smallest value among the marked nodes of every graph (0 where none is marked)."""
-    least = torch.where(among > 0, values, math.inf).amin(1)
-    return torch.where(torch.isfinite(least), least, 0.0)
+def _counts(static: Array, work: Array) -> Array:  # (B, N, static), (N, B) -> (B, kinds + kernel sizes)
+    """How often each kind of operation is there, and each size of a trained kernel."""
+    kinds = static[..., : len(KINDS)].sum(axis=1)
+    kernel = static[..., len(KINDS) + _HASHED_KIND]
+    kernels = [((np.abs(kernel - _squashed(size)) < 1e-4) * work.T).sum(axis=1) for size in _KERNEL_SIZES]
+    return np.log2(1.0 + np.concatenate([kinds, np.stack(kernels, axis=1)], axis=1))
 
 
 @dataclass(frozen=True)

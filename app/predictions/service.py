@@ -50,7 +50,9 @@ class PredictionService:
         self._database = database
         self._inference = inference
         self._log = PredictionLog(settings, database)
-        self._batcher: MicroBatcher[_Work, list[Outcome]] = MicroBatcher(self._computed_together)
+        self._batcher: MicroBatcher[_Work, list[Outcome]] = MicroBatcher(
+            self._computed_together, lambda work: len(work.notations)
+        )
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="forecast")
         self._pieces = ThreadPoolExecutor(min(_NUM_THREADS, os.cpu_count() or 1), thread_name_prefix="forecast-piece")
 

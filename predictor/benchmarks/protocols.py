@@ -19,7 +19,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
 
-from predictor.benchmarks.leave_out import CHAMPION, DEVICES_OF_SPACE, HELP_ASKED, NASFLAT_SPLITS, left_out_of, matches, training_for
+from predictor.benchmarks.leave_out import (
+    CHAMPION,
+    DEVICES_OF_SPACE,
+    HELP_ASKED,
+    NASFLAT_SPLITS,
+    left_out_of,
+    matches,
+    training_for,
+)
 from predictor.errors import BenchmarkError
 
 SIZES = (0, 5, 10, 20, 50, 100, 200)

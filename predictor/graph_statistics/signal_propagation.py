@@ -6,203 +6,179 @@ positions go through the graph; what is left of their difference, and how gradie
 architecture trains (Mellor et al., "Neural Architecture Search without Training", ICML 2021; Park et al., "Towards NNGP-guided
 Neural Architecture Search", 2020), needs no data, and means the same in every search space.
 
-Notation: B graphs, N nodes in topological order, C = 64 entries of a covariance between 8 values.
+Notation: B graphs, N nodes in topological order, C entries of a covariance.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from predictor.graph_statistics.covariance import (
+    NUM_ENTRIES,
+    activated,
+    mixing,
+    multiplied,
+    normalized,
+    of_inputs,
+    shape,
+    variance,
+)
 from predictor.graph_statistics.operation_traits import Effect
-from predictor.graph_statistics.path_statistics import sources_of
+from predictor.graph_statistics.stacked_graphs import Array, StackedGraphs
 
-Array = NDArray[np.float32]
+Rows = slice | NDArray[np.intp]
+"""Some of the graphs."""
 
-_EXAMPLES, _POSITIONS = 2, 4
-_VALUES = _EXAMPLES * _POSITIONS
 _PER_STAGE = 8
 _NUM_STAGES = 2  # how often the graph is passed: cells are stacked
 _MOST_REPEATED = 16  # nodes; larger graphs are whole networks and are passed once
 NUM_SIGNAL_FEATURES = _PER_STAGE * _NUM_STAGES
-_TINY = np.float32(1e-6)
 _PER_DOUBLING = np.float32(0.25)
 _LEAST_GRADIENT = np.float32(1e-4)
 _LEAST_VARIANCE = np.float32(1e-2)
 _LARGEST = np.float32(1e6)
 _SHRINKS = np.float32(1.0 / 3.0)  # a pool's share of the gradient's variance
+_ALL = slice(None)
 
 
-def signal_features(
-    into: Array, mask: Array, effects: NDArray[np.int8]
-) -> Array:  # (N, N, B), (N, B), (N, B) -> (B, features)
-    """`into` is 1 at [target, source]; `effects` are `Effect`s."""
-    num_graphs = mask.shape[1]
-    start = np.repeat(_first_covariance()[None], num_graphs, axis=0)
-    features, end = _passed(into, mask, effects, start)
-    again = (mask.sum(axis=0) <= _MOST_REPEATED).nonzero()[0]
-    deeper = features.copy()
-    if len(again):
-        deeper[again], _ = _passed(into[..., again], mask[:, again], effects[:, again], end[again])
+def signal_features(graphs: StackedGraphs, effects: NDArray[np.int8]) -> Array:  # (N, B) -> (B, features)
+    """`effects` are `Effect`s."""
+    num_graphs = graphs.mask.shape[1]
+    flow = Flow.of(graphs, effects)
+    features, end = flow.passed(np.repeat(of_inputs()[None], num_graphs, axis=0))
+    again = (graphs.mask.sum(axis=0) <= _MOST_REPEATED).nonzero()[0]
+    deeper = features
+    if len(again) == num_graphs:
+        deeper, _ = flow.passed(end)
+    elif len(again):
+        deeper = features.copy()
+        deeper[again], _ = Flow.of(graphs.select(again), effects[:, again]).passed(end[again])
     return np.concatenate([features, deeper], axis=1)
 
 
-def _passed(into: Array, mask: Array, effects: NDArray[np.int8], start: Array) -> tuple[Array, Array]:
-    """Features (B, stage) and the covariance (B, C) at the end, on average 1 per value."""
-    size = int(mask.any(axis=1).sum())
-    into, mask, effects = (
-        into[:size, :size],
-        mask[:size],
-        effects[:size],
-    )  # without nodes that are padding in all of them
-    states = np.zeros((size, len(start), _VALUES**2), np.float32)
-    arriving = np.zeros((size, len(start)), np.float32)  # variance
-    for node in range(size):
-        feeding = sources_of(into, node)
-        states[node], arriving[node] = _through(into[node, feeding], states[feeding], effects[node], start)
-    ends = mask * (into.sum(axis=0) == 0.0)
-    total = np.einsum("nb,nbc->bc", ends, states)
-    variance = _variance(total)
-    end = total / np.maximum(variance, _TINY)[:, None]
-    gradients = _gradients(into, ends, effects, arriving)
-    return np.concatenate([_shape(end), _level(variance)[:, None], gradients], axis=1), end
+@dataclass(frozen=True)
+class _Step:
+    """What one node does in every graph. Everything that is asked of all graphs at once was found out before."""
+
+    sources: Sequence[int]  # that feed it in any graph
+    unfed: Rows | None  # graphs in which nothing comes in
+    activated: Rows | None
+    changes: Sequence[tuple[Effect, Rows]]  # but activation and normalisation
+    normalized: Rows | None
+
+    @classmethod
+    def of(cls, sources: Sequence[int], unfed: NDArray[np.bool_], effects: NDArray[np.int8]) -> _Step:
+        present = [Effect(number) for number in np.flatnonzero(np.bincount(effects)).tolist()]
+        rows = {one: _ALL if len(present) == 1 else np.flatnonzero(effects == one) for one in present}
+        changing = [one for one in present if _is_change(one)]
+        return cls(
+            sources,
+            _some(unfed),
+            _among([one for one in present if _activates(one)], present, effects),
+            [(one, rows[one]) for one in changing],
+            _among([one for one in present if _normalizes(one)], present, effects),
+        )
+
+    def after(self, came: Array) -> Array:  # (B, C) -> (B, C), in place
+        """The covariance behind the node."""
+        if self.activated is not None:
+            came[self.activated] = activated(came[self.activated])
+        for effect, rows in self.changes:
+            came[rows] = _changed(effect, came[rows])
+        if self.normalized is not None:
+            came[self.normalized] = normalized(came[self.normalized])
+        return np.minimum(np.maximum(came, -_LARGEST, out=came), _LARGEST, out=came)
 
 
-def _through(into: Array, states: Array, effects: NDArray[np.int8], start: Array) -> tuple[Array, Array]:
-    """Covariance (B, C) behind a node, and the variance (B,) before it."""
-    is_fed = into.any(axis=0)
-    came = start.copy() if not len(states) else states[0] if len(states) == 1 else np.einsum("nb,nbc->bc", into, states)
-    if not is_fed.all():
-        came[~is_fed] = start[~is_fed]
-    variance = np.minimum(_variance(came), _LARGEST)
-    for effect in np.unique(effects).tolist():
-        if effect != Effect.PASS:
-            rows = (effects == effect).nonzero()[0]
-            came[rows] = _applied(Effect(effect), came[rows])
-    return np.clip(came, -_LARGEST, _LARGEST), variance
+def _activates(effect: Effect) -> bool:
+    return effect == Effect.ACTIVATE or effect >= Effect.LEARN
 
 
-def _applied(effect: Effect, covariance: Array) -> Array:
+def _normalizes(effect: Effect) -> bool:
+    return effect == Effect.NORMALIZE or effect >= Effect.LEARN
+
+
+def _is_change(effect: Effect) -> bool:
+    return effect in (Effect.NOTHING, Effect.MULTIPLY) or mixing(effect) is not None
+
+
+def _changed(effect: Effect, covariance: Array) -> Array:
     if effect == Effect.NOTHING:
         return np.zeros_like(covariance)
-    if effect == Effect.ACTIVATE:
-        return _activated(covariance)
     if effect == Effect.MULTIPLY:
-        return np.asarray(covariance**2 / np.maximum(_variance(covariance), _TINY)[:, None], np.float32)
-    if effect >= Effect.LEARN:
-        covariance = _activated(covariance)
-    mixed: Array = covariance @ _mixing(effect)
-    if effect < Effect.NORMALIZE:
-        return mixed
-    mixed /= np.maximum(_variance(mixed), _TINY)[:, None]
-    return mixed
+        return multiplied(covariance)
+    matrix = mixing(effect)
+    return covariance if matrix is None else covariance @ matrix
 
 
-def _activated(covariance: Array) -> Array:
-    """Behind a rectifier (Cho & Saul, NeurIPS 2009), twice as large so that variance is kept."""
-    deviation = np.sqrt(np.maximum(covariance[:, :: _VALUES + 1], _TINY))  # (B, values)
-    sizes = (deviation[:, :, None] * deviation[:, None, :]).reshape(covariance.shape)
-    cosine = np.clip(covariance / sizes, -1.0, 1.0)
-    angle = np.arccos(cosine)
-    sine = np.sqrt(np.maximum(1.0 - cosine * cosine, 0.0))
-    result: Array = sizes * (sine + (np.float32(np.pi) - angle) * cosine) * np.float32(1.0 / np.pi)
-    return result
+def _among(chosen: Sequence[Effect], present: Sequence[Effect], effects: NDArray[np.int8]) -> Rows | None:
+    """Graphs whose node has one of the chosen effects, of those that are present."""
+    if not chosen:
+        return None
+    return _ALL if len(chosen) == len(present) else np.flatnonzero(np.isin(effects, chosen))
 
 
-def _variance(covariance: Array) -> Array:  # (B, C) -> (B,)
-    mean: Array = covariance[:, :: _VALUES + 1].mean(axis=1)
-    return mean
+def _some(which: NDArray[np.bool_]) -> Rows | None:
+    rows = which.nonzero()[0]
+    return None if not len(rows) else _ALL if len(rows) == len(which) else rows
 
 
-def _shape(covariance: Array) -> Array:  # (B, C) -> (B, 5)
-    """How different examples and positions have stayed: log-determinant, effective rank, distance of the pooled examples,
-    likeness of the positions of one example, likeness of neighbours."""
-    square = covariance.reshape(-1, _VALUES, _VALUES)
-    spread = np.linalg.slogdet(square.astype(np.float64) + 1e-3 * np.eye(_VALUES))[1] / _VALUES
-    rank = _VALUES**2 / np.maximum((covariance * covariance).sum(axis=1), _TINY)
-    return np.stack([spread, rank, *(covariance @ _readings()).T], axis=1).astype(np.float32)
+@dataclass(frozen=True)
+class Flow:
+    """Graphs, made ready to be passed more than once."""
+
+    graphs: StackedGraphs
+    is_learned: NDArray[np.bool_]  # (N, B)
+    is_pool: NDArray[np.bool_]  # (N, B)
+    steps: Sequence[_Step]
+
+    @classmethod
+    def of(cls, graphs: StackedGraphs, effects: NDArray[np.int8]) -> Flow:
+        steps = [_Step.of(*step) for step in zip(graphs.sources, ~graphs.is_fed, effects, strict=True)]
+        is_pool = (effects == Effect.POOL) | (effects == Effect.POOL_ALL)
+        return cls(graphs, effects >= Effect.LEARN, is_pool, steps)
+
+    def passed(self, start: Array) -> tuple[Array, Array]:  # (B, C) -> (B, stage), (B, C)
+        """Features, and the covariance at the end, on average 1 per value."""
+        states = np.zeros((len(self.steps), len(start), NUM_ENTRIES), np.float32)
+        arriving = np.zeros((len(self.steps), len(start)), np.float32)  # variance
+        for node, step in enumerate(self.steps):
+            came = self._arriving(node, step, states, start)
+            arriving[node] = variance(came)
+            states[node] = step.after(came)
+        total = np.einsum("nb,nbc->bc", self.graphs.ends, states)
+        level, end = _level(variance(total)), normalized(total)
+        gradients = self._gradients(np.minimum(arriving, _LARGEST))
+        return np.concatenate([shape(end), level[:, None], gradients], axis=1), end
+
+    def _arriving(self, node: int, step: _Step, states: Array, start: Array) -> Array:
+        if not step.sources:
+            return start.copy()
+        came: Array = self.graphs.into[node, step.sources[0], :, None] * states[step.sources[0]]
+        for source in step.sources[1:]:
+            came += self.graphs.into[node, source, :, None] * states[source]
+        if step.unfed is not None:
+            came[step.unfed] = start[step.unfed]
+        return came
+
+    def _gradients(self, arriving: Array) -> Array:  # (N, B) -> (B, 2)
+        """Variance of the gradient at the inputs, and summed over what is learned, as logarithms."""
+        gradient = self.graphs.ends.copy()
+        scaled = np.where(self.is_learned, np.float32(1.0) / np.maximum(arriving, _LEAST_VARIANCE), np.float32(1.0))
+        scaled[self.is_pool] = _SHRINKS
+        for node in range(len(gradient) - 1, -1, -1):
+            passed_on = np.minimum(gradient[node], _LARGEST, out=gradient[node]) * scaled[node]
+            for source in self.steps[node].sources:
+                gradient[source] += self.graphs.into[node, source] * passed_on
+        at_inputs = (gradient * ~self.graphs.is_fed).sum(axis=0)
+        learned = (gradient * self.is_learned).sum(axis=0)
+        return np.stack([_level(at_inputs), np.log2(1.0 + np.minimum(learned, _LARGEST)) * _PER_DOUBLING], axis=1)
 
 
 def _level(values: Array) -> Array:
-    level: Array = np.log2(np.clip(values, _LEAST_GRADIENT, _LARGEST)) * _PER_DOUBLING
+    level: Array = np.log2(np.minimum(np.maximum(values, _LEAST_GRADIENT), _LARGEST)) * _PER_DOUBLING
     return level
-
-
-def _gradients(into: Array, ends: Array, effects: NDArray[np.int8], arriving: Array) -> Array:  # -> (B, 2)
-    """Variance of the gradient at the inputs, and summed over what is learned, as logarithms."""
-    gradient = ends.copy()
-    is_learned = effects >= Effect.LEARN
-    scaled = np.where(is_learned, 1.0 / np.maximum(arriving, _LEAST_VARIANCE), np.float32(1.0)).astype(np.float32)
-    scaled = np.where((effects == Effect.POOL) | (effects == Effect.POOL_ALL), _SHRINKS, scaled)
-    for node in range(len(gradient) - 1, -1, -1):
-        np.minimum(gradient[node], _LARGEST, out=gradient[node])
-        feeding = sources_of(into, node)
-        gradient[feeding] += into[node, feeding] * (gradient[node] * scaled[node])
-    at_inputs = (gradient * (into.max(axis=1, initial=0.0) == 0.0)).sum(axis=0)
-    learned = (gradient * is_learned).sum(axis=0)
-    return np.stack([_level(at_inputs), np.log2(1.0 + np.minimum(learned, _LARGEST)) * _PER_DOUBLING], axis=1)
-
-
-@cache
-def _first_covariance() -> Array:  # (C,)
-    """Of two smooth examples that resemble each other as two random ones of a data set do."""
-    bits = np.random.PCG64(0).random_raw(2 * _VALUES * 6) >> np.uint64(11)
-    uniform = bits.astype(np.float64).reshape(2, -1) / 2.0**53
-    normal = np.sqrt(-2.0 * np.log1p(-uniform[0])) * np.cos(2.0 * np.pi * uniform[1])
-    rough = normal.reshape(_EXAMPLES, _POSITIONS, 6)
-    smooth = 0.25 * np.roll(rough, -1, 1) + 0.5 * rough + 0.25 * np.roll(rough, 1, 1)
-    flat = smooth.reshape(_VALUES, 6) - smooth.reshape(_VALUES, 6).mean(axis=0)
-    covariance = flat @ flat.T
-    return np.asarray(covariance / np.trace(covariance) * _VALUES, dtype=np.float32).ravel()
-
-
-@cache
-def _mixing(effect: Effect) -> Array:  # (C, C), to be multiplied from the right
-    """What averaging over positions does to a covariance, and centring where a trainable map is normalised."""
-    same, each = _shift_averages(), np.eye(_VALUES**2)
-    mixing = {
-        Effect.LEARN_NEAR: same[3],
-        Effect.LEARN_FAR: same[5],
-        Effect.POOL: _pooled(3),
-        Effect.POOL_ALL: _pooled(4),
-        Effect.LEARN_POOLED: _pooled(3),
-        Effect.LEARN_ALL: same[4],
-    }.get(effect, each)
-    if effect in (Effect.POOL, Effect.POOL_ALL):
-        return np.ascontiguousarray(mixing.T, dtype=np.float32)
-    centring = np.eye(_VALUES) - 1.0 / _VALUES
-    return np.ascontiguousarray((np.kron(centring, centring) @ mixing).T, dtype=np.float32)
-
-
-def _shifted(offset: int) -> NDArray[np.float64]:  # (values, values)
-    positions: NDArray[np.float64] = np.roll(np.eye(_POSITIONS), offset, axis=0)
-    return np.asarray(np.kron(np.eye(_EXAMPLES), positions), dtype=np.float64)
-
-
-def _shift_averages() -> dict[int, NDArray[np.float64]]:
-    """Both sides shifted alike: a random linear map of so many neighbouring positions (on a circle)."""
-    offsets = {3: (-1, 0, 1), 4: (0, 1, 2, 3), 5: (-2, -1, 0, 1, 2)}
-    return {
-        width: np.mean([np.kron(_shifted(offset), _shifted(offset)) for offset in chosen], axis=0)
-        for width, chosen in offsets.items()
-    }
-
-
-def _pooled(width: int) -> NDArray[np.float64]:
-    offsets = (-1, 0, 1) if width == 3 else range(_POSITIONS)
-    average: NDArray[np.float64] = np.stack([_shifted(offset) for offset in offsets]).mean(axis=0)
-    return np.asarray(np.kron(average, average), dtype=np.float64)
-
-
-@cache
-def _readings() -> Array:  # (C, 3)
-    """Three averages over entries of a covariance."""
-    example, position = np.divmod(np.arange(_VALUES), _POSITIONS)
-    is_same = example[:, None] == example[None, :]
-    apart = (position[:, None] - position[None, :]) % _POSITIONS
-    distance = np.where(is_same, 1.0, -1.0) / (_EXAMPLES * _POSITIONS**2)
-    within = (is_same & (apart != 0)) / float((is_same & (apart != 0)).sum())
-    near = (is_same & (apart == 1)) / float((is_same & (apart == 1)).sum())
-    return np.ascontiguousarray(np.stack([distance, within, near]).reshape(3, -1).T, dtype=np.float32)

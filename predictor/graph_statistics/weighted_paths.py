@@ -1,4 +1,4 @@
-"""Most and least of a weight on the ways to every node of a graph, and how many ways there are.
+"""Most and least of weights on the ways to every node of a graph, and how many ways there are.
 
 Notation: B graphs, N nodes in topological order, P weights.
 """
@@ -8,45 +8,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from predictor.graph_statistics.path_statistics import are_chains
+from predictor.graph_statistics.stacked_graphs import Array, StackedGraphs
 
-_UNREACHED, _MOST_WAYS = 1e9, 1e12
+MOST_WAYS = np.float32(1e12)
+_UNREACHED = np.float32(1e9)
 
 
 @dataclass(frozen=True)
 class Paths:
     """Per node, over all ways from where nothing comes in: most and least of each weight, and the number of ways."""
 
-    longest: Tensor  # (P, B, N)
-    shortest: Tensor  # (P, B, N)
-    ways: Tensor  # (B, N)
+    longest: Array  # (P, N, B)
+    shortest: Array  # (P, N, B)
+    ways: Array  # (N, B)
+
+    def most(self, ends: Array) -> Array:  # (N, B) -> (P, B)
+        """Of each weight, over the marked nodes; 0 where none is marked."""
+        most: Array = (self.longest * ends).max(axis=1, initial=0.0)
+        return most
+
+    def least(self, ends: Array) -> Array:  # (N, B) -> (P, B)
+        """Of each weight, over the marked nodes; 0 where none is marked."""
+        least = np.where(ends > 0.0, self.shortest, _UNREACHED).min(axis=1, initial=_UNREACHED)
+        return np.where(least < _UNREACHED, least, np.float32(0.0))
 
 
-def weighted_paths(into: NDArray[np.float32], mask: Tensor, *weights: Tensor) -> Paths:  # (N, N, B), (B, N), P × (B, N)
-    """Dynamic programme over nodes in topological order, all graphs at once; a node's own weight is included.
-
-    `into` is 1 at [target, source]. In NumPy, whose calls are cheaper, and with graphs last, so that what is done for each of
-    them runs along the memory.
-    """
-    longest = np.stack([one.numpy().T for one in weights])  # (P, N, B)
-    if are_chains(into, mask.numpy().T):
-        so_far = _graphs_first(longest.cumsum(axis=1))
-        return Paths(so_far, so_far, mask)
-    blocked = np.float32(_UNREACHED) * (into == 0.0)
-    is_fed = into.max(axis=1) > 0.0  # (N, B)
-    shortest, ways = longest.copy(), np.array(mask.numpy().T, order="C")
-    for node in range(1, len(into)):
-        fed = is_fed[node]
-        longest[:, node] += fed * (longest[:, :node] - blocked[node, :node]).max(axis=1)
-        shortest[:, node] += fed * (shortest[:, :node] + blocked[node, :node]).min(axis=1)
-        count = np.minimum((into[node, :node] * ways[:node]).sum(axis=0), np.float32(_MOST_WAYS))
-        ways[node] = np.where(fed, count, ways[node])
-    return Paths(_graphs_first(longest), _graphs_first(shortest), _graphs_first(ways))
-
-
-def _graphs_first(values: NDArray[np.float32]) -> Tensor:  # (…, N, B) -> (…, B, N)
-    return torch.from_numpy(np.ascontiguousarray(values.swapaxes(-1, -2)))
+def weighted_paths(graphs: StackedGraphs, weights: Array) -> Paths:  # (P, N, B)
+    """A node's own weight is included."""
+    if graphs.are_chains:
+        so_far: Array = weights.cumsum(axis=1)
+        return Paths(so_far, so_far, graphs.mask)
+    longest, shortest, ways = weights.copy(), weights.copy(), np.array(graphs.mask, order="C")
+    blocked = _UNREACHED * (graphs.into == 0.0)
+    for node, sources in enumerate(graphs.sources):
+        if sources:
+            fed = graphs.is_fed[node]
+            longest[:, node] += fed * (longest[:, sources] - blocked[node, sources]).max(axis=1)
+            shortest[:, node] += fed * (shortest[:, sources] + blocked[node, sources]).min(axis=1)
+            count = np.minimum((graphs.into[node, sources] * ways[sources]).sum(axis=0), MOST_WAYS)
+            ways[node] = np.where(fed, count, ways[node])
+    return Paths(longest, shortest, ways)

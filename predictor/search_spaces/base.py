@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
 from predictor.errors import NotationError, NotInSpaceError, SpaceTooLargeError
@@ -90,6 +91,16 @@ class SearchSpace(ABC):
         Raises:
             NotInSpaceError: if this space cannot express the architecture.
         """
+
+    def features_of_all(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:
+        """(Q, features) the same of Q architectures.
+
+        Raises:
+            NotInSpaceError: if this space cannot express one of them.
+        """
+        if not architectures:
+            return np.zeros((0, 0), np.float32)
+        return np.array([self.features(one) for one in architectures], np.float32)
 
 
 @dataclass(frozen=True)
@@ -180,6 +191,17 @@ class DecisionSpace(SearchSpace):
                 for one_hot, choice in zip(self._one_hots, self._choices_by_text(architecture), strict=True)
             )
         )
+
+    def features_of_all(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:
+        chosen = np.array([self._choices_by_text(one) for one in architectures], np.intp)
+        rows = np.zeros((len(architectures), sum(len(one.choices) for one in self.decisions)), np.float32)
+        rows[np.arange(len(rows))[:, None], chosen.reshape(-1, len(self.decisions)) + self._first_columns] = 1.0
+        return rows
+
+    @cached_property
+    def _first_columns(self) -> NDArray[np.intp]:  # (D,) of each decision's one-hot
+        sizes = [len(one.choices) for one in self.decisions]
+        return np.cumsum([0, *sizes[:-1]], dtype=np.intp)
 
     def _choices_by_text(self, architecture: Architecture) -> Choices:
         """Like `choices_of`, but takes the genotype's word for it when it reads as one of this space."""

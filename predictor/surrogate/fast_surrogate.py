@@ -4,7 +4,7 @@
 its sources and targets lie beside each other for one product, and padded nodes are left alone until nodes are pooled, since no
 real node looks at them. Who looks at whom is in `connectivity`.
 
-Notation: B architectures, N nodes, M = B * N, F node features, G global features, C context features, D width.
+Notation: B architectures, N nodes, M = B * N, K different ones of them, F node features, G global features, C context features, D width.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, linear
 
 from predictor.surrogate.connectivity import Connectivity, connectivity_of
+from predictor.surrogate.distinct import distinct_rows
 
 _FAR = 1e4  # as in the encoder
 
@@ -58,7 +59,18 @@ class _Block:
 
     def __call__(self, x: Tensor, connectivity: Connectivity) -> Tensor:
         """(M, D) -> (M, D), nodes in the order of the connectivity."""
-        x = self._merge.added_to(x, connectivity.attended(self._project(self._attention_norm(x))))
+        return self._mixed(x, self.projected(x), connectivity)
+
+    def of_distinct(self, rows: Tensor, places: Tensor, connectivity: Connectivity) -> Tensor:
+        """(K, D), (M,) -> (M, D): the same where every node's state is one of K."""
+        return self._mixed(rows.index_select(0, places), self.projected(rows).index_select(0, places), connectivity)
+
+    def projected(self, x: Tensor) -> Tensor:  # (M, D) -> (M, 3D)
+        """Queries, keys and values."""
+        return self._project(self._attention_norm(x))
+
+    def _mixed(self, x: Tensor, projected: Tensor, connectivity: Connectivity) -> Tensor:
+        x = self._merge.added_to(x, connectivity.attended(projected))
         seen = connectivity.gathered(self._feed_forward_norm(x))
         return self._feed_forward_merge.added_to(x, gelu(linear(seen, self._hidden, self._hidden_bias)))
 
@@ -85,8 +97,8 @@ class FastSurrogate:
 
     def __call__(
         self, nodes: Tensor, adjacency: Tensor, mask: Tensor, whole: Tensor, context: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Surrogate.forward`: mean (B,), log standard deviation (B,), embedding (B, D)."""
+    ) -> tuple[Tensor, Tensor, Tensor]:  # (B, N, F), (B, N, N), (B, N), (B, G), (C,)
+        """As `Surrogate.forward` in one context: mean (B,), log standard deviation (B,), embedding (B, D)."""
         with torch.inference_mode():
             embedding = self._embedding(nodes, adjacency, mask, whole, context)
             hidden = gelu(self._head_hidden(self._head_norm(embedding)))
@@ -95,12 +107,14 @@ class FastSurrogate:
 
     def _embedding(self, nodes: Tensor, adjacency: Tensor, mask: Tensor, whole: Tensor, context: Tensor) -> Tensor:
         connectivity = connectivity_of(adjacency, mask)
-        x = self._node_embedding(nodes) + self._context_embedding(context)[:, None, :]
-        x = connectivity.flattened(x)
-        for block in self._blocks:
+        rows, places = distinct_rows(connectivity.flattened(nodes))
+        first, *others = self._blocks
+        embedded = self._node_embedding(rows) + self._context_embedding(context)
+        x = first.of_distinct(embedded, places, connectivity)
+        for block in others:
             x = block(x, connectivity)
         graph = self._pooled(_pooled(connectivity.unflattened(self._pool_norm(x)), mask))
-        features = self._whole_merge(gelu(self._whole(torch.cat([whole, context], -1))))
+        features = self._whole_merge(gelu(self._whole(torch.cat([whole, context.expand(len(whole), -1)], -1))))
         joined = gelu(self._joined(torch.cat([graph, features], -1)))
         return graph + features + self._joined_merge(joined)
 

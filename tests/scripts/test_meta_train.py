@@ -92,15 +92,15 @@ def test_a_leave_out_training_keeps_its_tasks_out_of_training_and_calibration(sc
 def test_only_a_trainings_own_patterns_keep_a_data_set_out(script) -> None:
     kept_out = {
         name: [task for task in ("nasbench201/cifar100/accuracy", "nasbench201/digits/accuracy") if script.matches(task, script.kept_out_of(name))]
-        for name in (None, "p1_f0", "p1_f3", "p2_fbnet")
+        for name in (None, "p1_f0_f3", "p1_f1_f4", "p2_nasbench101_fbnet")
     }  # fmt: skip
 
-    assert {name: len(tasks) for name, tasks in kept_out.items()} == {None: 2, "p1_f0": 2, "p1_f3": 1, "p2_fbnet": 1}
-    assert kept_out["p2_fbnet"] == ["nasbench201/digits/accuracy"]
+    assert [len(tasks) for tasks in kept_out.values()] == [2, 2, 1, 1]
+    assert kept_out["p2_nasbench101_fbnet"] == ["nasbench201/digits/accuracy"]
 
 
 def test_a_leave_out_trainings_name_is_in_the_manifest(run) -> None:
-    manifest = MetaPredictor.load(run("--steps", "1", "--leave-out", "p2_fbnet") / "output").manifest
+    manifest = MetaPredictor.load(run("--steps", "1", "--leave-out", "p3_devices") / "output").manifest
 
-    assert manifest["leave_out"] == "p2_fbnet"
+    assert manifest["leave_out"] == "p3_devices"
     assert "nasbench201/photo_regions/accuracy" in manifest["trained_on"]

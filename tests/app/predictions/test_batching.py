@@ -11,6 +11,7 @@ import pytest
 from app.predictions.batching import MicroBatcher
 
 PATIENCE_SECONDS = 30.0
+LARGE = 1_000  # pieces of work
 
 
 def test_an_item_that_comes_the_moment_another_is_answered_is_computed() -> None:
@@ -32,7 +33,7 @@ def test_items_that_wait_together_share_a_computation() -> None:
         released.wait(PATIENCE_SECONDS)
         return list(items)
 
-    batcher: MicroBatcher[int, int] = MicroBatcher(compute)
+    batcher: MicroBatcher[int, int] = MicroBatcher(compute, lambda _item: LARGE)
 
     async def ask() -> list[int]:
         asked = [asyncio.create_task(batcher.submit(item)) for item in range(4)]
@@ -60,4 +61,42 @@ def test_an_error_reaches_everybody_of_its_batch_and_the_next_one_works() -> Non
         return await batcher.submit(1)
 
     assert asyncio.run(asyncio.wait_for(ask(), PATIENCE_SECONDS)) == 1
+    batcher.close()
+
+
+@pytest.mark.parametrize(("size", "is_own_thread"), [(1, False), (LARGE, True)])
+def test_only_large_batches_leave_the_event_loop(size, is_own_thread) -> None:
+    threads: list[int] = []
+
+    def compute(items: Sequence[int]) -> list[int]:
+        threads.append(threading.get_ident())
+        return list(items)
+
+    batcher: MicroBatcher[int, int] = MicroBatcher(compute, lambda _item: size)
+
+    asyncio.run(asyncio.wait_for(batcher.submit(0), PATIENCE_SECONDS))
+
+    assert (threads != [threading.get_ident()]) == is_own_thread
+    batcher.close()
+
+
+def test_those_who_are_answered_and_ask_again_meet_in_one_batch() -> None:
+    sizes: list[int] = []
+
+    def compute(items: Sequence[int]) -> list[int]:
+        sizes.append(len(items))
+        return list(items)
+
+    batcher: MicroBatcher[int, int] = MicroBatcher(compute)
+
+    async def client() -> None:
+        for item in range(5):
+            await batcher.submit(item)
+
+    async def ask() -> None:
+        await asyncio.wait_for(asyncio.gather(*(client() for _ in range(4))), PATIENCE_SECONDS)
+
+    asyncio.run(ask())
+
+    assert sizes == [4] * 5
     batcher.close()

@@ -8,8 +8,10 @@ import torch
 
 from predictor.architecture import Architecture, Operation
 from predictor.encoding import ArchitectureEncoder
+from predictor.graph_statistics.covariance import matrices, of_inputs
 from predictor.graph_statistics.operation_traits import Effect
-from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, signal_features
+from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, Flow, signal_features
+from predictor.graph_statistics.stacked_graphs import StackedGraphs
 
 SPREAD, RANK, APART, WITHIN, NEAR, LEVEL, AT_INPUTS, LEARNED = range(8)
 
@@ -84,21 +86,19 @@ def covariance_of_wide_network(kernel_sizes: list[int], start: torch.Tensor, wid
 
 @pytest.mark.parametrize("kernel_sizes", [[1], [3], [1, 3, 3]])
 def test_the_closed_form_is_what_wide_random_networks_tend_to(kernel_sizes) -> None:
-    from predictor.graph_statistics.signal_propagation import _first_covariance, _passed
-
     effects = [Effect.PASS, *(Effect.LEARN if size == 1 else Effect.LEARN_NEAR for size in kernel_sizes)]
     nodes = len(effects)
     into = np.zeros((nodes, nodes, 1), np.float32)
     into[range(1, nodes), range(nodes - 1)] = 1.0
-    start = _first_covariance()
+    flow = Flow.of(StackedGraphs(into, np.ones((nodes, 1), np.float32)), np.array(effects, np.int8)[:, None])
 
-    _, end = _passed(into, np.ones((nodes, 1), np.float32), np.array(effects, np.int8)[:, None], start[None])
+    _, end = flow.passed(of_inputs()[None])
 
-    sampled = covariance_of_wide_network(kernel_sizes, torch.from_numpy(start).reshape(8, 8), width=4_000)
-    np.testing.assert_allclose(end.reshape(8, 8), sampled.numpy(), atol=0.1)
+    sampled = covariance_of_wide_network(kernel_sizes, torch.from_numpy(matrices(of_inputs()[None])[0]), width=4_000)
+    np.testing.assert_allclose(matrices(end)[0], sampled.numpy(), atol=0.1)
 
 
 def test_nothing_at_all_gives_no_rows() -> None:
-    found = signal_features(np.zeros((1, 1, 0), np.float32), np.zeros((1, 0), np.float32), np.zeros((1, 0), np.int8))
+    graphs = StackedGraphs(np.zeros((1, 1, 0), np.float32), np.zeros((1, 0), np.float32))
 
-    assert found.shape == (0, NUM_SIGNAL_FEATURES)
+    assert signal_features(graphs, np.zeros((1, 0), np.int8)).shape == (0, NUM_SIGNAL_FEATURES)

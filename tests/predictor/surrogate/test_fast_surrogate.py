@@ -22,7 +22,8 @@ def test_it_answers_as_the_surrogate_does_for_graphs_of_all_sizes(tiny_surrogate
     inputs = inputs_of([*cells[:5], *others])
     parameters = spread_out(tiny_surrogate, factor)
 
-    answered = FastSurrogate(parameters)(*inputs.tensors())
+    *graphs, context = inputs.tensors()
+    answered = FastSurrogate(parameters)(*graphs, context[0])
 
     with torch.no_grad():
         expected = torch.func.functional_call(tiny_surrogate, parameters, inputs.tensors())
@@ -36,7 +37,8 @@ def test_it_answers_as_the_surrogate_does_for_chains_of_one_length(tiny_surrogat
     inputs = inputs_of([FBNet().sample(rng) for _ in range(6)])
     parameters = spread_out(tiny_surrogate, factor)
 
-    answered = FastSurrogate(parameters)(*inputs.tensors())
+    *graphs, context = inputs.tensors()
+    answered = FastSurrogate(parameters)(*graphs, context[0])
 
     with torch.no_grad():
         expected = torch.func.functional_call(tiny_surrogate, parameters, inputs.tensors())
@@ -48,8 +50,8 @@ def test_padding_changes_no_answer(tiny_surrogate, inputs_of, cells) -> None:
     fast = FastSurrogate(dict(tiny_surrogate.named_parameters()))
     nodes, adjacency, mask, whole, context = inputs_of(cells[:5]).tensors()
 
-    alone = fast(nodes, adjacency, mask, whole, context)
-    padded = fast(pad(nodes, (0, 0, 0, 9)), pad(adjacency, (0, 9, 0, 9)), pad(mask, (0, 9)), whole, context)
+    alone = fast(nodes, adjacency, mask, whole, context[0])
+    padded = fast(pad(nodes, (0, 0, 0, 9)), pad(adjacency, (0, 9, 0, 9)), pad(mask, (0, 9)), whole, context[0])
 
     for own, other in zip(padded, alone, strict=True):
         torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)
