@@ -41,14 +41,12 @@ def entries(matrix: NDArray[np.float64]) -> Array:  # (values, values) -> (C,)
 
 def variance(covariance: Array) -> Array:  # (B, C) -> (B,)
     """On average over the values."""
-    average: Array = covariance[:, :VALUES] @ _AVERAGE
-    return average
+    return np.asarray(covariance[:, :VALUES] @ _AVERAGE, np.float32)
 
 
 def normalized(covariance: Array) -> Array:
     """With a variance of 1 on average."""
-    result: Array = covariance / np.maximum(variance(covariance), TINY)[:, None]
-    return result
+    return np.asarray(covariance / np.maximum(variance(covariance), TINY)[:, None], np.float32)
 
 
 def activated(covariance: Array) -> Array:
@@ -60,14 +58,12 @@ def activated(covariance: Array) -> Array:
     cosine *= _PI - np.arccos(cosine)
     cosine += sine
     cosine *= sizes
-    cosine *= _PER_PI
-    return cosine
+    return np.asarray(cosine * _PER_PI, np.float32)
 
 
 def multiplied(covariance: Array) -> Array:
     """Of a product of two signals that are alike."""
-    result: Array = covariance * covariance / np.maximum(variance(covariance), TINY)[:, None]
-    return result
+    return np.asarray(covariance * covariance / np.maximum(variance(covariance), TINY)[:, None], np.float32)
 
 
 @cache

@@ -36,14 +36,13 @@ class StackedGraphs:
     @cached_property
     def sources(self) -> list[list[int]]:
         """For every node those that feed it in any graph: in a batch of chains there is one."""
-        feeding = self.into.any(axis=2).tolist()
-        return [[source for source in range(node) if row[source]] for node, row in enumerate(feeding)]
+        feeding = np.asarray(self.into.any(axis=2))
+        return [[source for source in range(node) if row[source]] for node, row in enumerate(feeding.tolist())]
 
     @cached_property
     def is_fed(self) -> NDArray[np.bool_]:  # (N, B)
         """Whether anything comes in."""
-        fed: NDArray[np.bool_] = self.into.any(axis=1)
-        return fed
+        return np.asarray(self.into.any(axis=1))
 
     @cached_property
     def ends(self) -> Array:  # (N, B)
