@@ -77,7 +77,7 @@ class Client:
         return self._call("POST", "/v1/search-spaces", body)
 
     def post_observations(self, task: str, observations: Sequence[Mapping[str, Any]]) -> Document:
-        """Posts measured values; all of them are recorded, or none."""
+        """Posts measured values, with their `std_error` where it is known; all of them are recorded, or none."""
         return self._call("POST", f"/v1/tasks/{task}/observations", {"observations": list(observations)})
 
     def observations(self, task: str) -> Iterator[Document]:

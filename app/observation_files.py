@@ -1,7 +1,7 @@
 """Observations from files: CSV, JSON Lines or Parquet, one row each.
 
-The column `architecture` holds the notation (text, or JSON that begins with { or [). `value`, `seed`, `fidelity`, `cost`,
-`status`, `reason` and `client_key` are optional; empty cells are left out. Other columns are refused.
+The column `architecture` holds the notation (text, or JSON that begins with { or [). `value`, `std_error`, `seed`,
+`fidelity`, `cost`, `status`, `reason` and `client_key` are optional; empty cells are left out. Other columns are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from typing import Any
 from app.errors import InvalidContentError
 
 BATCH_SIZE = 2_000
-_NUMBERS: Mapping[str, Callable[[Any], int | float]] = {"value": float, "seed": int, "fidelity": float, "cost": float}
+_NUMBERS: Mapping[str, Callable[[Any], int | float]] = {
+    "value": float,
+    "std_error": float,
+    "seed": int,
+    "fidelity": float,
+    "cost": float,
+}
 _TEXTS = ("status", "reason", "client_key")
 
 Row = Mapping[str, Any]

@@ -144,6 +144,7 @@ class ObservationRecord(Table):
     architecture_id: Mapped[str] = mapped_column(ForeignKey("architectures.id"))
     status: Mapped[str] = mapped_column(String(16))  # ok | failed | infeasible | retracted
     value: Mapped[float | None]
+    std_error: Mapped[float | None]  # known standard deviation of the value's own error
     seed: Mapped[int | None] = mapped_column(BigInteger)
     fidelity: Mapped[float | None]
     cost: Mapped[float | None]

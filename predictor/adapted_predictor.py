@@ -234,6 +234,8 @@ class AdaptedPredictor:
             tensors |= {f"gp.view.{number}": view for number, view in enumerate(process.support.views)}
             tensors |= {"gp.raw": process.raw, "gp.means": process.support.means, "gp.targets": process.targets}
             tensors["gp.noise_scale"] = process.noise_scale
+            if bool(process.known_variance.any()):
+                tensors["gp.known_variance"] = process.known_variance
         return checkpoint.to_bytes(tensors)
 
     @classmethod
@@ -250,7 +252,8 @@ class AdaptedPredictor:
         if "gp.raw" in tensors:
             views = tuple(tensors[f"gp.view.{number}"] for number in range(header["num_views"]))
             inputs = GPInputs(tensors["gp.means"], views)
-            process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], tensors["gp.noise_scale"])
+            noise_scale, known_variance = tensors["gp.noise_scale"], tensors.get("gp.known_variance")
+            process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], noise_scale, known_variance)
         return cls(surroundings, parameters, process, Experience(**header["experience"]))
 
 

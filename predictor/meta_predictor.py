@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock, local
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -164,7 +165,12 @@ class MetaPredictor:
     def adapt(
         self, task: Task, space: SearchSpace, support: SupportSet, related: RelatedTasks | None = None
     ) -> AdaptedPredictor:
-        """Inner loop and residual process on the support set, which may be empty; `related` from the method of that name."""
+        """Inner loop and residual process on the support set, which may be empty; `related` from the method of that name.
+
+        Known errors of observations (`SupportSet.std_errors`) count in the residual process, and in which observations the
+        widths of intervals are judged by. The inner loop takes all observations alike, so that fewer than the process needs
+        are answered as if no error had been told, and so does the standardisation.
+        """
         reference = self.reference_of(space, support.architectures)
         surroundings = replace(self._surroundings(task, space, support, reference), related=related)
         experience = Experience(len(support), support.hash, self._widths.factor(len(support)))
@@ -181,14 +187,16 @@ class MetaPredictor:
         adapted = AdaptedPredictor(surroundings, parameters, None, experience)
         if len(support) < MIN_FOR_FOLDS:
             return adapted
-        counts = torch.tensor(held.counts).double()
-        process = _process(adapted.gp_inputs(held.architectures), left_out_mean, targets.double(), counts, related)
+        errors = surroundings.scale.forward_errors(held.targets, np.array(held.std_errors))
+        noise = torch.tensor(held.counts).double(), torch.from_numpy(errors).square()
+        process = _process(adapted.gp_inputs(held.architectures), left_out_mean, targets.double(), *noise, related)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
             alone = AdaptedPredictor(replace(surroundings, related=None), parameters, None, experience)
-            without = _process(alone.gp_inputs(held.architectures), left_out_mean, targets.double(), counts, None)
+            without = _process(alone.gp_inputs(held.architectures), left_out_mean, targets.double(), *noise, None)
             if without.leave_one_out_log_density > process.leave_one_out_log_density:
                 surroundings, process = replace(surroundings, related=None), without
-        experience = replace(experience, own_factor=own_factor(process.leave_one_out()))
+        # misses of the others tell how good their known errors are
+        experience = replace(experience, own_factor=own_factor(process.leave_one_out()[process.is_ordinary]))
         return AdaptedPredictor(surroundings, parameters, process, experience)
 
     def _surroundings(
@@ -242,7 +250,13 @@ class MetaPredictor:
 
 
 def _process(
-    support: GPInputs, left_out_mean: Tensor, targets: Tensor, counts: Tensor, related: RelatedTasks | None
+    support: GPInputs,
+    left_out_mean: Tensor,
+    targets: Tensor,
+    counts: Tensor,
+    known_variance: Tensor,
+    related: RelatedTasks | None,
 ) -> ResidualGP:
     support.means[:, 0] = left_out_mean  # the other opinions never saw these observations
-    return ResidualGP.fit(support, targets, counts, GPConfig(shares=related.shares if related is not None else ()))
+    config = GPConfig(shares=related.shares if related is not None else ())
+    return ResidualGP.fit(support, targets, counts, config, known_variance)

@@ -93,47 +93,74 @@ class Observation:
     """One measured value of one architecture, in the task's metric unit.
 
     `fidelity` is the training budget behind the value as a fraction of the full one (1.0 = final). `seed` tells repeated
-    measurements apart.
+    measurements apart. `std_error` is the standard deviation of this value's own error where that is known, in the same
+    unit: of a mean of several runs, say, or of accuracy on a small test set.
 
     Raises:
-        InvalidSupportSetError: if the value is not finite or the fidelity is outside (0, 1].
+        InvalidSupportSetError: if the value is not finite, the fidelity is outside (0, 1], or the error is negative or not
+            finite.
     """
 
     architecture: Architecture
     value: float
     seed: int | None = None
     fidelity: float = 1.0
+    std_error: float | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
             raise InvalidSupportSetError(f"expected an observation's value to be finite, got {self.value}")
         if not 0.0 < self.fidelity <= 1.0:
             raise InvalidSupportSetError(f"expected a fidelity in (0, 1], got {self.fidelity}")
+        if self.std_error is not None and not _is_error(self.std_error):
+            raise InvalidSupportSetError(
+                f"expected an observation's std_error to be finite and not negative, got {self.std_error}"
+            )
+
+
+def _is_error(size: float) -> bool:
+    return math.isfinite(size) and size >= 0.0
 
 
 @dataclass(frozen=True)
 class SupportSet:
     """What a surrogate adapts on: full-fidelity observations of one task, repeated measurements averaged.
 
-    May be empty: then the surrogate answers from what it meta-learned alone.
+    May be empty: then the surrogate answers from what it meta-learned alone. `std_errors` holds what was told of the errors
+    of the values themselves; noise that nobody told of, such as that of other seeds, is learned.
+
+    Raises:
+        InvalidSupportSetError: if lengths differ, a value is not finite, or an error is negative or not finite.
     """
 
     architectures: tuple[Architecture, ...] = ()
     values: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()  # how many measurements each value is the mean of
+    std_errors: tuple[float, ...] = ()  # known error of each value, 0 where unknown; none given: unknown of all
 
     def __post_init__(self) -> None:
+        if not self.std_errors:
+            object.__setattr__(self, "std_errors", (0.0,) * len(self.architectures))
         if not len(self.architectures) == len(self.values) == len(self.counts):
             raise InvalidSupportSetError(
                 "expected as many values and counts as architectures, got "
                 f"{len(self.architectures)} architectures, {len(self.values)} values, {len(self.counts)} counts"
             )
+        if len(self.std_errors) != len(self.architectures):
+            raise InvalidSupportSetError(
+                f"expected as many std_errors as architectures, got {len(self.std_errors)} and {len(self.architectures)}"
+            )
         if not all(math.isfinite(value) for value in self.values):
             raise InvalidSupportSetError("expected finite values, got NaN or infinity")
+        if not all(map(_is_error, self.std_errors)):
+            raise InvalidSupportSetError("expected finite std_errors that are not negative, got another")
 
     @classmethod
     def of(cls, observations: Iterable[Observation]) -> SupportSet:
-        """Groups full-fidelity observations by architecture; lower fidelities are left out."""
+        """Groups full-fidelity observations by architecture; lower fidelities are left out.
+
+        Errors of repeats are taken as independent, and one that was not told as 0.
+        """
         groups: dict[str, list[Observation]] = {}
         for observation in observations:
             if observation.fidelity == 1.0:
@@ -143,6 +170,7 @@ class SupportSet:
             tuple(group[0].architecture for group in members),
             tuple(math.fsum(o.value for o in group) / len(group) for group in members),
             tuple(len(group) for group in members),
+            tuple(math.hypot(*((one.std_error or 0.0) / len(group) for one in group)) for group in members),
         )
 
     def select(self, rows: Iterable[int]) -> SupportSet:
@@ -152,6 +180,7 @@ class SupportSet:
             tuple(self.architectures[row] for row in chosen),
             tuple(self.values[row] for row in chosen),
             tuple(self.counts[row] for row in chosen),
+            tuple(self.std_errors[row] for row in chosen),
         )
 
     def __len__(self) -> int:
@@ -167,10 +196,12 @@ class SupportSet:
 
     @property
     def hash(self) -> str:
-        """32 hexadecimal digits that name exactly these values of these architectures."""
+        """32 hexadecimal digits that name exactly these values of these architectures, with the errors that are known."""
         digest = hashlib.sha256()
-        for architecture, value, count in zip(self.architectures, self.values, self.counts, strict=True):
-            digest.update(f"{architecture.hash} {value!r} {count}\n".encode())
+        members = zip(self.architectures, self.values, self.counts, self.std_errors, strict=True)
+        for architecture, value, count, std_error in members:
+            told = f" {std_error!r}" if std_error else ""  # so that sets without errors keep the hash they always had
+            digest.update(f"{architecture.hash} {value!r} {count}{told}\n".encode())
         return digest.hexdigest()[:32]
 
 

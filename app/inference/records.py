@@ -140,7 +140,7 @@ class History:
     """All values that were ever observed of a task, corrected and retracted ones included."""
 
     context: TaskContext
-    rows: Sequence[Any]  # id, architecture_id, value, seed, fidelity, superseded_by_id
+    rows: Sequence[Any]  # id, architecture_id, value, std_error, seed, fidelity, superseded_by_id
     architectures: dict[str, Architecture]
 
     def current(self) -> list[Observation]:
@@ -160,8 +160,14 @@ class History:
     def _observations(self, rows: Sequence[Any]) -> list[Observation]:
         final = self.context.max_fidelity or max((row.fidelity for row in rows if row.fidelity), default=1.0)
         return [
-            Observation(self.architectures[row.architecture_id], row.value, row.seed, _fraction(row.fidelity, final))
-            for row in rows
+            Observation(
+                self.architectures[one.architecture_id],
+                one.value,
+                one.seed,
+                _fraction(one.fidelity, final),
+                one.std_error,
+            )
+            for one in rows
         ]
 
 
@@ -169,7 +175,7 @@ def read_history(session: Session, context: TaskContext, newest: int | None = No
     """All values of the task with their architectures, or only the newest ones."""
     own = ObservationRecord
     query = (
-        select(own.id, own.architecture_id, own.value, own.seed, own.fidelity, own.superseded_by_id)
+        select(own.id, own.architecture_id, own.value, own.std_error, own.seed, own.fidelity, own.superseded_by_id)
         .where(own.task_id == context.id, own.status == "ok")
         .order_by(own.id.desc())
         .limit(newest)

@@ -103,7 +103,8 @@ def list_observations(
     status_code=status.HTTP_201_CREATED,
     summary="Correct an observation",
     description="Records a new observation of the same architecture, seed, fidelity and cost in the place of an older "
-    "one, which stays in the records. What was superseded or retracted before is refused with 409.",
+    "one, which stays in the records. Its `std_error` is kept unless another is given. What was superseded or retracted "
+    "before is refused with 409.",
     responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409)},
 )
 def correct_observation(

@@ -18,7 +18,7 @@ from app.tables import TaskRecord
 from app.tasks import service as tasks
 from app.validation import error_items, invalid_content
 
-CONTENT = ("architecture_id", "status", "value", "seed", "fidelity", "cost", "reason")
+CONTENT = ("architecture_id", "status", "value", "std_error", "seed", "fidelity", "cost", "reason")
 """What makes two observations of one client key the same."""
 
 

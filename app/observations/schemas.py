@@ -17,7 +17,8 @@ CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv
 ARCHITECTURE_ID = "0f3c5b1d2e4a69788796a5b4c3d2e1f0"
 
 ONE_EXAMPLE = {
-    "architecture": CELL, "value": 0.951, "seed": 0, "fidelity": 20, "cost": 41.5, "client_key": "run-17"
+    "architecture": CELL, "value": 0.951, "std_error": 0.004, "seed": 0, "fidelity": 20, "cost": 41.5,
+    "client_key": "run-17",
 }  # fmt: skip
 MANY_EXAMPLE = {
     "observations": [
@@ -50,6 +51,7 @@ OBSERVATION_EXAMPLE = {
     "genotype": CELL,
     "status": "ok",
     "value": 0.951,
+    "std_error": 0.004,
     "seed": 0,
     "fidelity": 20.0,
     "cost": 41.5,
@@ -66,8 +68,8 @@ CORRECTION_EXAMPLE = {
 }  # fmt: skip
 RETRACTION_REQUEST_EXAMPLE = {"reason": "it was measured on the wrong data set"}
 RETRACTION_EXAMPLE = {
-    **OBSERVATION_EXAMPLE, "id": 43, "status": "retracted", "value": None, "client_key": None, "supersedes_id": 42,
-    "reason": "it was measured on the wrong data set",
+    **OBSERVATION_EXAMPLE, "id": 43, "status": "retracted", "value": None, "std_error": None, "client_key": None,
+    "supersedes_id": 42, "reason": "it was measured on the wrong data set",
 }  # fmt: skip
 BEST_EXAMPLE = {
     "task": "digits-accuracy",
@@ -80,11 +82,16 @@ BEST_EXAMPLE = {
 }
 
 
-def _checked_value(status: str, value: float | None) -> None:
+StdError = Annotated[FiniteNumber, Field(ge=0)]
+
+
+def _checked_value(status: str, value: float | None, std_error: float | None) -> None:
     if status == "ok" and value is None:
         raise ValueError("expected a value, since the status is ok, got none")
     if status != "ok" and value is not None:
         raise ValueError(f"expected no value, since the status is {status}, got {value}")
+    if status != "ok" and std_error is not None:
+        raise ValueError(f"expected no std_error, since the status is {status}, got {std_error}")
 
 
 class ObservationIn(RequestBody):
@@ -96,6 +103,12 @@ class ObservationIn(RequestBody):
     )
     value: FiniteNumber | None = Field(
         default=None, description="In the metric's unit; required when the status is ok."
+    )
+    std_error: StdError | None = Field(
+        default=None,
+        description="How uncertain this very value is, beyond what repeated measurements scatter anyway: the standard "
+        "deviation of its own error, in the metric's unit, such as that of a small test set. The larger, the less it "
+        "counts in adaptation; null: not known.",
     )
     seed: SeedNumber | None = Field(default=None, description="Tells repeated measurements apart.")
     fidelity: Annotated[FiniteNumber, Field(gt=0)] | None = Field(
@@ -114,7 +127,7 @@ class ObservationIn(RequestBody):
 
     @model_validator(mode="after")
     def _has_value_if_ok(self) -> Self:
-        _checked_value(self.status, self.value)
+        _checked_value(self.status, self.value, self.std_error)
         return self
 
 
@@ -142,11 +155,14 @@ class CorrectionIn(RequestBody):
 
     status: Status = "ok"
     value: FiniteNumber | None = Field(default=None, description="Required when the status is ok.")
+    std_error: StdError | None = Field(
+        default=None, description="Of the corrected value; left out: that of the older one; null: not known."
+    )
     reason: Reason = Field(description="Why it is corrected.")
 
     @model_validator(mode="after")
     def _has_value_if_ok(self) -> Self:
-        _checked_value(self.status, self.value)
+        _checked_value(self.status, self.value, self.std_error)
         return self
 
 
@@ -182,6 +198,7 @@ class ObservationOut(Reply):
     genotype: str | None = Field(description="Its text in the notation of the task's search space.")
     status: KeptStatus
     value: float | None
+    std_error: float | None
     seed: int | None
     fidelity: float | None
     cost: float | None

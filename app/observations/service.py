@@ -30,7 +30,7 @@ from app.tasks import repository as task_repository
 from app.tasks import service as tasks
 
 _FIELDS = tuple(name for name in ObservationOut.model_fields if name not in ("task", "genotype"))
-_COPIED = ("task_id", "architecture_id", "seed", "fidelity", "cost")
+_COPIED = ("task_id", "architecture_id", "std_error", "seed", "fidelity", "cost")
 
 
 def record(session: Session, intake: Intake, drafts: Sequence[Draft], priority: int = 0) -> PostedOut:
@@ -110,13 +110,15 @@ def _changed(session: Session, task_id: int, added: int, priority: int = 0) -> N
 
 
 def correct(session: Session, task_name: str, observation_id: int, body: CorrectionIn) -> ObservationOut:
-    """A new observation in the place of another.
+    """A new observation in the place of another, whose known error it keeps unless it says another.
 
     Raises:
         NotFoundError: if there is no such task or observation.
         ConflictError: if it was superseded or retracted before.
     """
-    values = {"status": body.status, "value": body.value, "reason": body.reason}
+    values: dict[str, Any] = {"status": body.status, "value": body.value, "reason": body.reason}
+    if "std_error" in body.model_fields_set or body.status != "ok":
+        values["std_error"] = body.std_error
     return _supersede(session, task_name, observation_id, values, added=0)
 
 
@@ -127,7 +129,7 @@ def retract(session: Session, task_name: str, observation_id: int, body: Retract
         NotFoundError: if there is no such task or observation.
         ConflictError: if it was superseded or retracted before.
     """
-    values = {"status": "retracted", "value": None, "reason": body.reason}
+    values = {"status": "retracted", "value": None, "std_error": None, "reason": body.reason}
     return _supersede(session, task_name, observation_id, values, added=-1)
 
 

@@ -8,6 +8,9 @@ which makes additive metrics such as latency exact after a few dozen observation
 ones under log-normal priors (Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, chapters 2, 4 and 5;
 leave-one-out from equation 5.12).
 
+Noise of an observation has two parts: one that the process learns, the same for all but for the number of repeated
+measurements, and one that was told with it (`known_variance`). A forecast is of a new measurement with the former alone.
+
 Notation: S support architectures, Q asked ones, K opinions of the mean, V views.
 """
 
@@ -106,28 +109,45 @@ class _Frame:
 class ResidualGP:
     """A fitted process; immutable. It computes in float64 on the CPU; views may come in float32, which takes less memory."""
 
-    def __init__(self, raw: Tensor, support: GPInputs, targets: Tensor, noise_scale: Tensor) -> None:
-        """From fitted hyperparameters: S targets in standardised units, `noise_scale` 1/√(number of measurements)."""
+    def __init__(
+        self,
+        raw: Tensor,
+        support: GPInputs,
+        targets: Tensor,  # (S,)
+        noise_scale: Tensor,  # (S,)
+        known_variance: Tensor | None = None,  # (S,)
+    ) -> None:
+        """From fitted hyperparameters: targets in standardised units, `noise_scale` 1/√(number of measurements), and what
+        is known of the variances of their errors (0 where nothing is)."""
         self.raw, self.support, self.targets, self.noise_scale = raw, support, targets, noise_scale
+        self.known_variance = torch.zeros_like(noise_scale) if known_variance is None else known_variance
         self._hyper = _Hyperparameters(raw, support.means.shape[1])
         self._frames = tuple(map(_Frame.of, support.views))
         self._placed = self._in_frames(support)
         self._mean = support.means @ self._hyper.shares
         with torch.no_grad():
             covariance = self._own_covariance()
-            covariance.diagonal().add_(_noise(self._hyper, noise_scale))
+            covariance.diagonal().add_(_noise(self._hyper, noise_scale, self.known_variance))
             factor = torch.linalg.cholesky(covariance)
             self._weights = torch.cholesky_solve((targets - self._mean)[:, None], factor)[:, 0]
             self._factor = PackedFactor(factor)
 
     @classmethod
-    def fit(cls, support: GPInputs, targets: Tensor, counts: Tensor, config: GPConfig = GPConfig()) -> ResidualGP:
+    def fit(
+        cls,
+        support: GPInputs,
+        targets: Tensor,
+        counts: Tensor,
+        config: GPConfig = GPConfig(),
+        known_variance: Tensor | None = None,
+    ) -> ResidualGP:
         """Most probable hyperparameters for these observations; at least one."""
         noise_scale = counts.to(torch.float64).rsqrt()
+        known = torch.zeros_like(noise_scale) if known_variance is None else known_variance
         rows = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))[:_MAX_FITTED]
         views = tuple(_Frame.of(view).placed(view)[rows] for view in support.views)
-        evidence = _Evidence(GPInputs(support.means[rows], views), targets[rows], noise_scale[rows])
-        return cls(evidence.most_probable(config), support, targets, noise_scale)
+        evidence = _Evidence(GPInputs(support.means[rows], views), targets[rows], noise_scale[rows], known[rows])
+        return cls(evidence.most_probable(config), support, targets, noise_scale, known)
 
     def _own_covariance(self) -> Tensor:  # (S, S)
         """Strip by strip, so that what is in between stays small."""
@@ -153,7 +173,7 @@ class ResidualGP:
         return total
 
     def predict(self, asked: GPInputs) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of one new measurement, standardised units: (Q,) each."""
+        """Mean and standard deviation of one new measurement of ordinary noise, standardised units: (Q,) each."""
         step = max(_MAX_PAIRS // len(self.targets), 1)
         with torch.no_grad():
             parts = [
@@ -180,6 +200,11 @@ class ResidualGP:
         return self._weights / self._precisions.sqrt()
 
     @property
+    def is_ordinary(self) -> Tensor:  # (S,)
+        """Whether an observation's known error is within the noise, so that it tells how good forecasts of a new one are."""
+        return self.known_variance <= self._hyper.noise.square()
+
+    @property
     def leave_one_out_log_density(self) -> float:
         """Of all observations, each as the others foretell it; up to a constant."""
         return 0.5 * float((self._precisions.log() - self.leave_one_out().square()).sum())
@@ -190,16 +215,17 @@ class ResidualGP:
             return self._factor.squared_lengths(torch.eye(len(self.targets), dtype=self.targets.dtype))
 
 
-def _noise(hyper: _Hyperparameters, noise_scale: Tensor) -> Tensor:  # (S,) on the diagonal
-    return (hyper.noise * noise_scale).square() + _JITTER
+def _noise(hyper: _Hyperparameters, noise_scale: Tensor, known_variance: Tensor) -> Tensor:  # (S,) on the diagonal
+    return (hyper.noise * noise_scale).square() + _JITTER + known_variance
 
 
 class _Evidence:
     """How probable hyperparameters are after S observations. What does not depend on them is computed once."""
 
-    def __init__(self, support: GPInputs, targets: Tensor, noise_scale: Tensor) -> None:
+    def __init__(self, support: GPInputs, targets: Tensor, noise_scale: Tensor, known_variance: Tensor) -> None:
         """From a support set whose views are placed."""
-        self._noise_scale, self._targets, self._means = noise_scale, targets, support.means
+        self._noise_scale, self._known_variance = noise_scale, known_variance
+        self._targets, self._means = targets, support.means
         self._views = [
             (number, math.sqrt(3.0) * torch.cdist(view, view), 2.0 * view @ view.T)
             for number, view in enumerate(support.views)
@@ -235,7 +261,8 @@ class _Evidence:
             reach = distance / hyper.lengths[number]
             total = total + hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
             total = total + hyper.linear_weights[number].square() * product
-        factor, failed = torch.linalg.cholesky_ex(total + torch.diag(_noise(hyper, self._noise_scale)))
+        noise = _noise(hyper, self._noise_scale, self._known_variance)
+        factor, failed = torch.linalg.cholesky_ex(total + torch.diag(noise))
         if int(failed):
             return None
         half = torch.linalg.solve_triangular(factor, (self._targets - mean)[:, None], upper=False)

@@ -24,6 +24,8 @@ _KNEE = 2.0
 _KNEE_OF_FAILURE = 0.5  # of quality: how much worse a failed network is than a bad one tells little
 _PRIOR_WEIGHT = 1.0  # the prior counts like this many observations
 _TINY = 1e-12
+_REACH = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)  # known errors to either side that a value may be off by
+_LARGEST_ERROR = 1e3  # standardised units; logarithms of finite numbers stay below
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,30 @@ class Standardisation:
 
     def forward(self, values: Array) -> Array:
         """Metric unit -> standardised goodness."""
+        return self._bent(self._straight(values))
+
+    def forward_errors(self, values: Array, std_errors: Array) -> Array:  # (S,) each
+        """Standard deviations of errors of values, metric unit -> standardised units.
+
+        The smallest ones with which whatever lies up to three errors away stays as few standard deviations away: the slope
+        times the error where that is small, and more where the scale is bent at the value and straight within its reach.
+        The slope at the value alone would have 0 ± 40 % rule out the 80 % that the error allows. Where values are taken as
+        logarithms, their errors are taken as log-normal, so that none reaches below 0.
+        """
+        with np.errstate(over="ignore"):  # of absurd sizes; they end as infinity, then as the limit
+            relative = std_errors / np.maximum(values, _TINY)
+            raw = np.sqrt(np.log1p(relative**2)) if self.logarithmic else std_errors
+            z, size = self._straight(values), raw / self.scale
+            apart = [np.abs(self._bent(z + step * size) - self._bent(z)) / abs(step) for step in _REACH]
+        largest: Array = np.max(apart, axis=0)
+        return np.minimum(largest, _LARGEST_ERROR)
+
+    def _straight(self, values: Array) -> Array:
+        """Goodness in spreads, before it is compressed."""
         raw = np.log(np.maximum(values, _TINY)) if self.logarithmic else values
-        z = (self.sign * raw - self.location) / self.scale
+        return (self.sign * raw - self.location) / self.scale
+
+    def _bent(self, z: Array) -> Array:
         beyond = np.abs(z) - self._knee(z)
         return np.where(beyond <= 0.0, z, np.sign(z) * (self._knee(z) + np.log1p(np.maximum(beyond, 0.0))))
 

@@ -68,6 +68,21 @@ def test_a_file_is_imported_once(run: Run, post_task: Any, cells: Cells, tmp_pat
 
 
 @pytest.mark.parametrize("direct", [[], ["--direct"]])
+def test_known_errors_are_imported_with_their_values(
+    run: Run, client: TestClient, post_task: Any, cells: Cells, tmp_path: Path, direct: list[str]
+) -> None:
+    post_task()
+    file = tmp_path / "measured.csv"
+    file.write_text(f"architecture,value,std_error\n{cells[0]['genotype']},0.5,0.125\n{cells[1]['genotype']},0.6,\n")
+
+    result = run("import", "digits", str(file), *direct)
+
+    assert result.exit_code == 0
+    listed = client.get("/v1/tasks/digits/observations").json()["items"]
+    assert [one["std_error"] for one in listed] == [0.125, None]
+
+
+@pytest.mark.parametrize("direct", [[], ["--direct"]])
 def test_a_bad_row_ends_the_import_with_its_place(run: Run, post_task: Any, tmp_path: Path, direct: list[str]) -> None:
     post_task()
     file = tmp_path / "measured.csv"

@@ -14,14 +14,15 @@ from app import observation_files
 from app.errors import InvalidContentError
 
 EXPECTED = [
-    {"architecture": "cell", "value": 0.5, "seed": 1, "client_key": "a"},
+    {"architecture": "cell", "value": 0.5, "std_error": 0.25, "seed": 1, "client_key": "a"},
     {"architecture": {"depth": 2}, "status": "failed", "reason": "out of memory"},
 ]
 
 
 def write_csv(path: Path) -> None:
     path.write_text(
-        'architecture,value,seed,client_key,status,reason\ncell,0.5,1,a,,\n"{""depth"": 2}",,,,failed,out of memory\n'
+        "architecture,value,std_error,seed,client_key,status,reason\ncell,0.5,0.25,1,a,,\n"
+        '"{""depth"": 2}",,,,,failed,out of memory\n'
     )
 
 
@@ -33,6 +34,7 @@ def write_parquet(path: Path) -> None:
     columns: dict[str, list[Any]] = {
         "architecture": ["cell", '{"depth": 2}'],
         "value": [0.5, None],
+        "std_error": [0.25, None],
         "seed": [1, None],
         "client_key": ["a", None],
         "status": [None, "failed"],
@@ -56,6 +58,7 @@ def test_every_form_says_the_same(tmp_path: Path, name: str, write: Any) -> None
         ("a.txt", "", r"ends in .csv, .jsonl, .parquet, got 'a.txt'"),
         ("a.csv", "architecture,valeu\nx,1\n", "row 1: expected columns among .*, got 'valeu'"),
         ("a.csv", "architecture,value\nx,1\ny,fast\n", "row 2: expected value to be a number, got 'fast'"),
+        ("a.csv", "architecture,std_error\nx,some\n", "row 1: expected std_error to be a number, got 'some'"),
         ("a.csv", "value\n1\n", "row 1: expected an architecture, got none"),
         ("a.jsonl", '{"architecture": "x"}\n[1]\n', "line 2: expected a JSON object, got list"),
         ("a.jsonl", "{\n", "line 1: expected a JSON object"),

@@ -81,6 +81,38 @@ def test_upgrading_what_is_current_keeps_the_data(empty: Database) -> None:
         assert session.execute(text("SELECT name FROM search_spaces")).scalars().all() == ["a"]
 
 
+_OBSERVED = (
+    "INSERT INTO search_spaces (name, kind, description, created_at) VALUES ('a', 'graph', '', '2026-01-01')",
+    "INSERT INTO tasks (id, name, search_space, dataset, metric, unit, direction, metadata, num_observations, revision,"
+    " created_at) VALUES (1, 't', 'a', 'd', 'm', '%', 'maximize', '{}', 1, 1, '2026-01-01')",
+    "INSERT INTO architectures (id, hash_algorithm, graph, created_at) VALUES ('x', 'h', '{}', '2026-01-01')",
+    "INSERT INTO observations (id, task_id, architecture_id, status, value, created_at)"
+    " VALUES (5, 1, 'x', 'ok', 0.5, '2026-01-01')",
+)
+
+
+def test_observations_from_before_errors_could_be_told_are_kept_both_ways(empty: Database) -> None:
+    first = "81afd215bea9"
+    migration.upgrade(empty, first)
+    with empty.write() as session:
+        for statement in _OBSERVED:
+            session.execute(text(statement))
+
+    migration.upgrade(empty)
+    with empty.write() as session:
+        assert session.execute(text("SELECT id, value, std_error FROM observations")).all() == [(5, 0.5, None)]
+        session.execute(text("UPDATE observations SET std_error = 0.1"))
+    migration.downgrade(empty, first)
+
+    with empty.read() as session:
+        assert session.execute(text("SELECT id, value FROM observations")).all() == [(5, 0.5)]
+        columns = {column["name"] for column in inspect(session.connection()).get_columns("observations")}
+        assert "std_error" not in columns
+        assert {index["name"] for index in inspect(session.connection()).get_indexes("observations")} == {
+            "ix_observations_architecture_id", "ix_observations_current", "ix_observations_task_id_id"
+        }  # fmt: skip
+
+
 def test_a_database_is_current_only_after_the_newest_migration(empty: Database) -> None:
     assert not migration.is_current(empty)
     migration.upgrade(empty)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from scipy.stats import spearmanr
 
 from predictor.architecture import Architecture, Operation
-from predictor.checkpoint import from_bytes
+from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor
 from predictor.prediction import Predictions
@@ -236,6 +237,121 @@ def test_more_repeated_measurements_make_an_observation_weigh_more(tiny_meta, ac
         return float(np.abs(adapted.predict(cells[:8]).mean - values).mean())
 
     assert gap(50) < gap(1)
+
+
+@pytest.fixture(scope="session")
+def half_wrong(cells, convolutions) -> Callable[..., SupportSet]:
+    """The first cells, every second of them off by 15 % on average, with or without being told so."""
+
+    def build(count: int, is_told: bool) -> SupportSet:
+        errors = np.where(np.arange(count) % 2 == 1, 15.0, 0.0)
+        values = np.array([convolutions(cell) for cell in cells[:count]])
+        values += errors * np.random.default_rng(4).normal(size=count)
+        told = tuple(errors.tolist()) if is_told else ()
+        return SupportSet(tuple(cells[:count]), tuple(values.tolist()), (1,) * count, told)
+
+    return build
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_forecasts_are_better_where_it_is_known_which_observations_are_uncertain(
+    tiny_meta, accuracy_task, space, cells, convolutions, half_wrong, count
+) -> None:
+    asked, truth = cells[100:], np.array([convolutions(cell) for cell in cells[100:]])
+
+    told, blind = (
+        tiny_meta.adapt(accuracy_task, space, half_wrong(count, is_told)).predict(asked) for is_told in (True, False)
+    )
+
+    assert np.mean((told.mean - truth) ** 2) < 0.7 * np.mean((blind.mean - truth) ** 2)
+    assert spearmanr(told.mean, truth).statistic > spearmanr(blind.mean, truth).statistic + 0.05
+
+
+def test_the_widths_of_intervals_are_judged_by_observations_that_are_not_uncertain(
+    tiny_meta, accuracy_task, space, half_wrong, monkeypatch
+) -> None:
+    judged: list[int] = []
+
+    def counted(errors: torch.Tensor) -> float:
+        judged.append(len(errors))
+        return 1.0
+
+    monkeypatch.setattr("predictor.meta_predictor.own_factor", counted)
+
+    for is_told in (True, False):
+        tiny_meta.adapt(accuracy_task, space, half_wrong(20, is_told))
+
+    assert judged == [10, 20]
+
+
+def test_an_error_counts_alike_in_the_unit_of_any_metric(tiny_meta, space, cells, half_wrong) -> None:
+    percent = half_wrong(20, is_told=True)
+    fraction = SupportSet(
+        percent.architectures,
+        tuple(value / 100.0 for value in percent.values),
+        percent.counts,
+        tuple(std_error / 100.0 for std_error in percent.std_errors),
+    )
+    in_percent = Task("nasbench201", "toy", Metric("accuracy", "%", "maximize"))
+
+    first = tiny_meta.adapt(in_percent, space, percent).predict(cells)
+    second = tiny_meta.adapt(FRACTION, space, fraction).predict(cells)
+
+    np.testing.assert_allclose(first.mean, 100.0 * second.mean, atol=0.05)  # the inner loop computes in float32
+
+
+def test_an_adaptation_that_was_stored_still_knows_the_errors(
+    tiny_meta, accuracy_task, space, cells, half_wrong
+) -> None:
+    adapted = tiny_meta.adapt(accuracy_task, space, half_wrong(20, is_told=True))
+
+    restored = tiny_meta.restore(accuracy_task, space, adapted.to_bytes())
+
+    assert_equal(restored.predict(cells), adapted.predict(cells))
+    assert restored.to_bytes() == adapted.to_bytes()
+    assert int((from_bytes(adapted.to_bytes())["gp.known_variance"] > 0).sum()) == 10
+
+
+def test_without_known_errors_an_adaptation_is_stored_as_it_was_before_errors_could_be_told(
+    tiny_meta, accuracy_task, space, half_wrong
+) -> None:
+    untold = half_wrong(20, is_told=False)
+    told_as_none = SupportSet(untold.architectures, untold.values, untold.counts, (0.0,) * 20)
+
+    first, second = (tiny_meta.adapt(accuracy_task, space, one).to_bytes() for one in (untold, told_as_none))
+
+    assert first == second
+    assert {name for name in from_bytes(first) if name.startswith("gp.") and "view" not in name} == {
+        "gp.raw", "gp.means", "gp.targets", "gp.noise_scale"
+    }  # fmt: skip
+
+
+def test_a_stored_adaptation_whose_errors_are_of_another_number_is_refused(
+    tiny_meta, accuracy_task, space, half_wrong
+) -> None:
+    tensors = from_bytes(tiny_meta.adapt(accuracy_task, space, half_wrong(20, is_told=True)).to_bytes())
+
+    with pytest.raises(CheckpointError):
+        tiny_meta.restore(
+            accuracy_task, space, to_bytes({**tensors, "gp.known_variance": tensors["gp.known_variance"][:7]})
+        )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_with_too_few_observations_for_the_process_known_errors_change_no_forecast(
+    tiny_meta, accuracy_task, space, cells, half_wrong, count
+) -> None:
+    told, blind = (tiny_meta.adapt(accuracy_task, space, half_wrong(count, is_told)) for is_told in (True, False))
+
+    assert_equal(told.predict(cells), blind.predict(cells))
+    assert (told.support_hash == blind.support_hash) == (count == 1)  # the second is the first that is uncertain
+
+
+@pytest.mark.parametrize("std_error", [1e-300, 1e30, 1e308])
+def test_known_errors_of_absurd_size_do_not_break_the_arithmetic(tiny_meta, space, cells, std_error) -> None:
+    for task in (LATENCY, FRACTION):
+        support = SupportSet(tuple(cells[:5]), (0.1, 0.2, 0.3, 0.4, 0.5), (1,) * 5, (std_error,) * 5)
+        assert_sound(tiny_meta.adapt(task, space, support).predict(cells[:20]), 20)
 
 
 def test_graphs_of_unknown_operations_are_further_out_of_distribution_than_members(

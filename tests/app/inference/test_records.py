@@ -85,6 +85,23 @@ def test_retracted_observations_do_not_count(
     assert siblings_of("asking") == []
 
 
+def test_a_support_set_knows_the_errors_that_were_told(
+    post_task: Any, observe: Any, cells: Cells, database: Database
+) -> None:
+    post_task("digits")
+    observe("digits", cells[:2], [0.5, 0.6], std_error=0.03)
+    observe("digits", cells[1:3], [0.6, 0.7])
+
+    with database.read() as session:
+        context = records.task_context(session, "digits")
+        support = records.read_support(session, context).support
+        known_first = records.read_history(session, context).support_at(last_observation_id=2)
+
+    errors = dict(zip((one.hash for one in support.architectures), support.std_errors, strict=True))
+    assert errors == pytest.approx({cells[0]["id"]: 0.03, cells[1]["id"]: 0.015, cells[2]["id"]: 0.0})
+    assert known_first.std_errors == (0.03, 0.03)
+
+
 def test_no_more_siblings_are_read_than_can_be_asked(post_task: Any, database: Database, siblings_of: Any) -> None:
     for number in range(2 * MAX_RELATED + 2):
         post_task(f"task-{number}")

@@ -53,7 +53,9 @@ def _count(database: Database, table: type[Any]) -> int:
 
 
 def test_an_observation_is_listed_as_it_was_posted(client: TestClient, cells: Cells) -> None:
-    body = {"architecture": cells[0]["genotype"], "value": 0.95, "seed": 3, "fidelity": 20, "cost": 1.5}
+    body = {
+        "architecture": cells[0]["genotype"], "value": 0.95, "std_error": 0.01, "seed": 3, "fidelity": 20, "cost": 1.5
+    }  # fmt: skip
 
     posted = client.post(OBSERVATIONS, json=body)
 
@@ -62,7 +64,9 @@ def test_an_observation_is_listed_as_it_was_posted(client: TestClient, cells: Ce
     assert posted.json()["observations"] == [
         {"id": listed["id"], "architecture_id": cells[0]["id"], "is_duplicate": False}
     ]
-    assert (listed["value"], listed["seed"], listed["fidelity"], listed["cost"]) == (0.95, 3, 20.0, 1.5)
+    assert {name: listed[name] for name in body if name != "architecture"} == {
+        "value": 0.95, "std_error": 0.01, "seed": 3, "fidelity": 20.0, "cost": 1.5
+    }  # fmt: skip
     assert (listed["status"], listed["genotype"]) == ("ok", cells[0]["genotype"])
 
 
@@ -113,6 +117,12 @@ def test_the_news_that_there_is_no_value_is_kept_with_its_reason(
         pytest.param({"value": -1e31}, ["value"], id="value that overflows when it is squared"),
         pytest.param({"value": None}, [], id="ok without a value"),
         pytest.param({"status": "failed"}, [], id="failed with a value"),
+        pytest.param({"std_error": "0.1"}, ["std_error"], id="error is text"),
+        pytest.param({"std_error": True}, ["std_error"], id="error is a truth value"),
+        pytest.param({"std_error": [0.1]}, ["std_error"], id="error is a list"),
+        pytest.param({"std_error": -1e-9}, ["std_error"], id="negative error"),
+        pytest.param({"std_error": 1e31}, ["std_error"], id="error that overflows when it is squared"),
+        pytest.param({"value": None, "status": "failed", "std_error": 0.1}, [], id="error of no value"),
         pytest.param({"status": "retracted"}, ["status"], id="retracted cannot be posted"),
         pytest.param({"seed": 1.5}, ["seed"], id="seed is a fraction"),
         pytest.param({"seed": 2**63}, ["seed"], id="seed beyond 64 bits"),
@@ -142,6 +152,38 @@ def test_a_bad_observation_is_refused_at_its_place(
     assert [error["location"] for error in alone.json()["errors"]] == [["body", *place]]
     assert [error["location"] for error in among_good.json()["errors"]] == [["body", "observations", 1, *place]]
     assert _count(database, ObservationRecord) == 0
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_an_error_that_is_not_finite_is_refused_as_such_a_value_is(
+    client: TestClient, cells: Cells, database: Database, number: str
+) -> None:
+    def posted(member: str) -> Response:
+        members = {"architecture": f'"{cells[0]["genotype"]}"', "value": "0.9", member: number}
+        body = ", ".join(f'"{name}": {written}' for name, written in members.items())
+        return client.post(OBSERVATIONS, content=f"{{{body}}}", headers={"Content-Type": "application/json"})
+
+    error, value = posted("std_error"), posted("value")
+
+    assert error.status_code == value.status_code in (400, 422)
+    assert error.headers["Content-Type"] == "application/problem+json"
+    assert error.json()["type"] == value.json()["type"]
+    assert _count(database, ObservationRecord) == 0
+
+
+@pytest.mark.parametrize("std_error", [0, 0.0, 1e-12, 0.3, 7])
+def test_an_error_of_any_size_from_0_on_is_kept(
+    client: TestClient, post: Callable[..., Response], std_error: float
+) -> None:
+    assert post(std_error=std_error).status_code == 201
+
+    assert [one["std_error"] for one in _listed(client)] == [std_error]
+
+
+def test_an_error_that_was_not_told_is_shown_as_unknown(client: TestClient, post: Callable[..., Response]) -> None:
+    post()
+
+    assert [one["std_error"] for one in _listed(client)] == [None]
 
 
 def test_every_bad_index_is_listed_whatever_is_wrong_with_it(client: TestClient, cells: Cells) -> None:
@@ -201,7 +243,9 @@ def test_a_client_key_that_is_repeated_in_one_request_is_recorded_once(client: T
     assert posted["observations"][0]["id"] == posted["observations"][1]["id"]
 
 
-@pytest.mark.parametrize("change", [{"value": 0.8}, {"seed": 4}, {"cell": 1}, {"reason": "another"}, {"cost": 1}])
+@pytest.mark.parametrize(
+    "change", [{"value": 0.8}, {"std_error": 0.1}, {"seed": 4}, {"cell": 1}, {"reason": "another"}, {"cost": 1}]
+)
 def test_the_same_client_key_with_other_content_refuses_the_whole_request(
     post: Callable[..., Response], client: TestClient, cells: Cells, change: dict[str, Any]
 ) -> None:
@@ -289,6 +333,34 @@ def test_a_correction_takes_the_place_of_its_observation(client: TestClient, pos
     assert (shown["num_observations"], shown["revision"]) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("correction", "kept"),
+    [
+        pytest.param({"value": 0.915}, 0.02, id="not mentioned"),
+        pytest.param({"value": 0.915, "std_error": 0.005}, 0.005, id="another"),
+        pytest.param({"value": 0.915, "std_error": None}, None, id="not known after all"),
+        pytest.param({"status": "failed"}, None, id="there is no value"),
+    ],
+)
+def test_a_correction_keeps_the_known_error_unless_it_says_another(
+    client: TestClient, post: Callable[..., Response], correction: dict[str, Any], kept: float | None
+) -> None:
+    old = post(value=0.951, std_error=0.02).json()["observations"][0]["id"]
+
+    corrected = client.post(f"{OBSERVATIONS}/{old}/correction", json={**correction, "reason": "digits swapped"})
+
+    assert corrected.status_code == 201
+    assert corrected.json()["std_error"] == kept
+
+
+def test_a_retraction_has_no_error(client: TestClient, post: Callable[..., Response]) -> None:
+    old = post(std_error=0.02).json()["observations"][0]["id"]
+
+    retraction = client.post(f"{OBSERVATIONS}/{old}/retraction", json={"reason": "wrong data set"})
+
+    assert (retraction.json()["value"], retraction.json()["std_error"]) == (None, None)
+
+
 def test_nothing_that_was_recorded_is_changed_by_a_correction(
     client: TestClient, post: Callable[..., Response]
 ) -> None:
@@ -361,7 +433,16 @@ def test_an_observation_of_another_task_cannot_be_corrected(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"value": 1}, {"reason": "r"}, {"value": 1, "reason": ""}, {"value": "1", "reason": "r"}]
+    "body",
+    [
+        {},
+        {"value": 1},
+        {"reason": "r"},
+        {"value": 1, "reason": ""},
+        {"value": "1", "reason": "r"},
+        {"value": 1, "std_error": -1, "reason": "r"},
+        {"status": "failed", "std_error": 1, "reason": "r"},
+    ],
 )
 def test_a_wrong_correction_is_refused(client: TestClient, post: Callable[..., Response], body: dict[str, Any]) -> None:
     old = post().json()["observations"][0]["id"]

@@ -23,9 +23,11 @@ def inputs(rng: np.random.Generator, count: int) -> GPInputs:
     )
 
 
-def process(support: GPInputs, targets: torch.Tensor, counts: np.ndarray, noise: float = NOISE) -> ResidualGP:
+def process(
+    support: GPInputs, targets: torch.Tensor, counts: np.ndarray, noise: float = NOISE, known: np.ndarray | None = None
+) -> ResidualGP:
     noise_scale = torch.from_numpy(1 / np.sqrt(counts))
-    return ResidualGP(raw(noise), support, targets, noise_scale)
+    return ResidualGP(raw(noise), support, targets, noise_scale, None if known is None else torch.from_numpy(known))
 
 
 def kernel(support: GPInputs, first: GPInputs, second: GPInputs) -> np.ndarray:
@@ -44,11 +46,17 @@ def kernel(support: GPInputs, first: GPInputs, second: GPInputs) -> np.ndarray:
 
 
 def posterior(
-    support, targets, counts, asked, noise: float = NOISE, frame: GPInputs | None = None
+    support,
+    targets,
+    counts,
+    asked,
+    noise: float = NOISE,
+    frame: GPInputs | None = None,
+    known: np.ndarray | float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The textbook formulas with explicit inverses."""
     frame = frame or support
-    inverse = np.linalg.inv(kernel(frame, support, support) + np.diag(noise**2 / counts + JITTER))
+    inverse = np.linalg.inv(kernel(frame, support, support) + np.diag(noise**2 / counts + JITTER + known))
     across = kernel(frame, support, asked)
     mean = asked.means[:, 0].numpy() + across.T @ inverse @ (targets.numpy() - support.means[:, 0].numpy())
     variance = np.diag(kernel(frame, asked, asked)) - np.einsum("sq,st,tq->q", across, inverse, across) + noise**2
@@ -84,6 +92,81 @@ def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
         mean, std = posterior(support.select(rest), targets[rest], counts[rest.numpy()], asked, frame=support)
         own = np.sqrt(std**2 - NOISE**2 + NOISE**2 / counts[left_out] + JITTER)  # its own measurements, not one new one
         assert float(found[left_out]) == pytest.approx(float((targets[left_out] - mean[0]) / own[0]), abs=1e-8)
+
+
+def test_known_errors_add_to_the_noise_of_their_observations_and_not_to_that_of_a_new_measurement() -> None:
+    rng = np.random.default_rng(17)
+    support, asked, targets = inputs(rng, 9), inputs(rng, 7), torch.from_numpy(rng.normal(size=9))
+    counts, known = rng.integers(1, 5, 9).astype(float), rng.uniform(0, 4, 9)
+
+    mean, std = process(support, targets, counts, known=known).predict(asked)
+
+    expected_mean, expected_std = posterior(support, targets, counts, asked, known=known)
+    np.testing.assert_allclose(mean, expected_mean, atol=1e-9)
+    np.testing.assert_allclose(std, expected_std, atol=1e-9)
+
+
+def test_leave_one_out_errors_allow_for_the_known_error_of_what_is_left_out() -> None:
+    rng = np.random.default_rng(18)
+    support, targets, known = inputs(rng, 6), torch.from_numpy(rng.normal(size=6)), rng.uniform(0, 4, 6)
+
+    found = process(support, targets, np.ones(6), known=known).leave_one_out()
+
+    for left_out in range(6):
+        rest = torch.tensor([row for row in range(6) if row != left_out])
+        asked = support.select(torch.tensor([left_out]))
+        mean, std = posterior(
+            support.select(rest), targets[rest], np.ones(5), asked, frame=support, known=known[rest.numpy()]
+        )
+        own = np.sqrt(std**2 + JITTER + known[left_out])
+        assert float(found[left_out]) == pytest.approx(float((targets[left_out] - mean[0]) / own[0]), abs=1e-8)
+
+
+def test_ordinary_observations_are_those_whose_known_error_is_within_the_noise() -> None:
+    rng = np.random.default_rng(21)
+    known = np.array([0.0, 0.9, 1.1, 25.0]) * NOISE**2
+
+    found = process(inputs(rng, 4), torch.from_numpy(rng.normal(size=4)), np.ones(4), known=known).is_ordinary
+
+    assert found.tolist() == [True, True, False, False]
+
+
+def test_a_process_that_is_told_which_half_is_uncertain_fits_the_other_half() -> None:
+    rng = np.random.default_rng(19)
+    view = torch.from_numpy(rng.uniform(-1, 1, (120, 2)))
+    everything = GPInputs(torch.zeros(120, 1, dtype=torch.float64), (view,))
+    truth = torch.sin(3.0 * view[:, 0]) + view[:, 1]
+    known, asked = everything.select(slice(0, 60)), everything.select(slice(60, 120))
+    errors = torch.tensor([0.0, 3.0], dtype=torch.float64).repeat(30)
+    targets = truth[:60] + errors * torch.from_numpy(rng.normal(size=60))
+
+    told = ResidualGP.fit(known, targets, torch.ones(60), known_variance=errors.square())
+    blind = ResidualGP.fit(known, targets, torch.ones(60))
+    without = ResidualGP.fit(known.select(slice(0, 60, 2)), targets[::2], torch.ones(30))
+
+    def off(gp: ResidualGP) -> float:
+        return float((gp.predict(asked)[0] - truth[60:]).square().mean().sqrt())
+
+    assert off(told) < 0.5 * off(blind)
+    assert off(told) == pytest.approx(off(without), abs=0.05)  # errors of 3 tell next to nothing
+    fitted = told.predict(known)[0]
+    assert float((fitted - targets)[::2].abs().max()) < 0.2
+    assert float((fitted - truth[:60])[1::2].square().mean().sqrt()) < 0.3  # the values there are off by 3
+    assert float(told.raw[2].exp()) < 0.2 < 0.5 < float(blind.raw[2].exp())  # the noise that is left to learn
+
+
+def test_known_errors_of_0_change_nothing_to_the_last_digit() -> None:
+    rng = np.random.default_rng(20)
+    support, asked, targets = inputs(rng, 12), inputs(rng, 5), torch.from_numpy(rng.normal(size=12))
+    nothing = torch.zeros(12, dtype=torch.float64)
+
+    untold = ResidualGP.fit(support, targets, torch.ones(12))
+    told = ResidualGP.fit(support, targets, torch.ones(12), known_variance=nothing)
+
+    assert torch.equal(untold.raw, told.raw)
+    for one, other in zip(untold.predict(asked), told.predict(asked), strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(untold.leave_one_out(), told.leave_one_out())
 
 
 def test_many_architectures_are_forecast_in_pieces_as_one_by_one(monkeypatch) -> None:

@@ -66,6 +66,72 @@ def test_of_quality_what_is_worse_than_the_rest_is_compressed_early(task, compre
     assert (abs(unbent - worse) > 1e-6) == compressed
 
 
+@pytest.mark.parametrize(
+    ("scale", "value", "slope"),
+    [
+        pytest.param(Standardisation(1.0, False, 70.0, 5.0, 0.5), 71.0, 1 / 5, id="in the middle"),
+        pytest.param(Standardisation(1.0, False, 70.0, 5.0, 0.5), 60.0, 1 / 5 / 2.5, id="2 spreads below, knee 0.5"),
+        pytest.param(Standardisation(1.0, False, 70.0, 5.0, 0.5), 90.0, 1 / 5 / 3, id="4 spreads above, knee 2"),
+        pytest.param(Standardisation(-1.0, False, -3.0, 0.5, 0.5), 3.1, 2.0, id="to be minimised"),
+        pytest.param(Standardisation(-1.0, True, -np.log(8.0), 0.25), 9.0, 4 / 9, id="as a logarithm"),
+        pytest.param(
+            Standardisation(-1.0, True, 0.0, 0.25), np.exp(1.5), 4 / np.exp(1.5) / 5, id="6 spreads of a logarithm"
+        ),
+    ],
+)
+def test_a_small_error_is_multiplied_by_the_slope_of_the_scale(scale, value, slope) -> None:
+    found = scale.forward_errors(np.array([value]), np.array([1e-6]))
+
+    np.testing.assert_allclose(found, slope * 1e-6, rtol=1e-5)  # second order: a relative 3e-6 at most
+
+
+@pytest.mark.parametrize("task", [ACCURACY, LOSS], ids=lambda task: task.metric.name)
+@pytest.mark.parametrize("std_error", [0.01, 1.0, 10.0, 100.0])
+def test_no_error_rules_out_what_it_allows(task, std_error) -> None:
+    scale = Standardisation.fit(task, np.array([10.0, 12.0, 15.0, 30.0]))
+    values = np.geomspace(0.1, 1e3, 50)
+
+    found = scale.forward_errors(values, np.full(50, std_error))
+
+    for step in (-3, -2, -1, 1, 2, 3):
+        moved = np.abs(scale.forward(values + step * std_error) - scale.forward(values))
+        assert bool((moved <= abs(step) * found * (1 + 1e-9)).all())
+
+
+def test_errors_of_logarithms_are_those_of_a_log_normal_value() -> None:
+    scale = Standardisation(-1.0, True, -np.log(8.0), 0.25)
+    drawn = np.exp(np.log(8.0) + 0.1 * np.random.default_rng(0).normal(size=200_000))
+
+    found = scale.forward_errors(np.array([drawn.mean()]), np.array([drawn.std()]))
+
+    np.testing.assert_allclose(found, 0.1 / 0.25, rtol=0.01)  # three errors are 1.2 spreads: within the straight part
+
+
+def test_where_the_scale_is_straight_within_the_reach_of_an_error_the_bend_at_the_value_does_not_shrink_it() -> None:
+    scale = Standardisation(1.0, False, 0.0, 1.0, 0.5)  # bent below -0.5 and above 2
+
+    (found,) = scale.forward_errors(np.array([-7.0]), np.array([3.0]))
+
+    assert found == pytest.approx((2.0 + 0.5 + np.log(7.5)) / 3)  # -7 is told as -0.5 - ln 7.5; three errors up is 2
+    assert found > 1.8 * 3.0 / 7.5  # what the slope at the value would make of it
+
+
+def test_errors_that_are_not_there_are_exactly_0_and_larger_ones_never_smaller() -> None:
+    scale = Standardisation.fit(LATENCY, np.array([1.0, 2.0, 4.0, 8.0]))
+
+    found = scale.forward_errors(np.full(6, 3.0), np.array([0.0, 1e-3, 1.0, 3.0, 30.0, 1e6]))
+
+    assert found[0] == 0.0
+    assert bool((np.diff(found) > 0).all())
+
+
+@pytest.mark.parametrize("scale", [Standardisation(1.0, False, 0.0, 1.0), Standardisation(-1.0, True, 0.0, 1e-12)])
+def test_errors_of_absurd_size_stay_finite(scale) -> None:
+    found = scale.forward_errors(np.array([1e308, 1.0, 1e-300]), np.array([1e308, 1e308, 1e308]))
+
+    assert bool(((found > 0) & (found <= 1e3)).all())
+
+
 def test_the_median_becomes_0() -> None:
     assert Standardisation.fit(ACCURACY, np.array([1.0, 70.0, 90.0])).forward(np.array([70.0]))[0] == 0.0
     assert Standardisation.fit(LATENCY, np.array([1.0, 7.0, 900.0])).forward(np.array([7.0]))[0] == pytest.approx(0.0)
