@@ -34,7 +34,7 @@ _LEAST_SHARE = 0.01
 
 @dataclass(frozen=True)
 class GPInputs:
-    """Architectures as the process sees them. A view of no columns takes no part."""
+    """Architectures as the process sees them. A view takes no part where it has no columns for the support set."""
 
     means: Tensor  # (S, K) opinions of the mean, standardised units; the surrogate's first
     views: tuple[Tensor, ...]  # V × (S, features)
@@ -100,7 +100,7 @@ class _Frame:
 
     def placed(self, view: Tensor) -> Tensor:
         """The view in units in which support architectures lie 1 apart, in float64."""
-        return (view.double() - self.center) / self.scale.sqrt()
+        return (view[:, : len(self.center)].double() - self.center) / self.scale.sqrt()
 
 
 class ResidualGP:

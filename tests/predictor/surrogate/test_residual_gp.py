@@ -280,3 +280,20 @@ def test_without_likeness_the_fitted_share_follows_the_evidence() -> None:
     mean, _ = gp.predict(support)
 
     assert float((mean - torch.from_numpy(right)).square().mean().sqrt()) < 0.25  # halves of both are off by 0.7
+
+
+def test_a_view_that_the_support_set_has_no_columns_for_takes_no_part() -> None:
+    rng = np.random.default_rng(0)
+    support, asked = inputs(rng, 9), inputs(rng, 5)
+    targets, counts = torch.from_numpy(rng.normal(size=9)), torch.ones(9)
+    first, second = support.views
+    blank = ResidualGP.fit(GPInputs(support.means, (first, second[:, :0])), targets, counts)
+    other = GPInputs(asked.means, (asked.views[0], 100.0 * asked.views[1]))
+
+    found, again = blank.predict(asked), blank.predict(other)
+
+    without = ResidualGP.fit(GPInputs(support.means, (first,)), targets, counts)
+    expected = without.predict(GPInputs(asked.means, asked.views[:1]))
+    for one, same, textbook in zip(found, again, expected, strict=True):
+        assert torch.equal(one, same)
+        torch.testing.assert_close(one, textbook, rtol=1e-9, atol=1e-9)
