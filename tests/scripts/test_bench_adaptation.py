@@ -66,9 +66,9 @@ def test_invented_values_grow_with_convolutions(bench) -> None:
 
 
 def test_what_is_not_known_is_a_dash(bench) -> None:
-    found = [bench.Adaptation(2_000, 1_900, seconds, math.nan, 0.8) for seconds in (1.0, 3.0, 2.0)]
+    found = [bench.Adaptation(2_000, 1_900, seconds, 1.5, math.nan, 0.8) for seconds in (1.0, 3.0, 2.0)]
 
-    assert bench.report(found).splitlines()[-1] == "| 2,000 | 1,900 |  | 2.00 (1.00–3.00) | – | 0.800 |"
+    assert bench.report(found).splitlines()[-1] == "| 2,000 | 1,900 |  | 2.00 (1.00–3.00) | 1.50 | – | 0.800 |"
 
 
 def test_a_repeat_tells_its_memory_where_the_system_does(bench) -> None:
