@@ -64,7 +64,9 @@ def plot_warnings(answers: Mapping[str, Answers], path: Path) -> None:
             at = [float(getattr(part, by).mean()) for part in parts]
             axes.plot(at, [float(part.error.mean()) for part in parts], marker="o", label=f"measured: {measured}")
         axes.set(xlabel=f"{name}, mean of a fifth", ylabel="mean absolute error, standard deviations")
+        axes.set_yscale("log")
         axes.grid(alpha=0.3)
+    both[1].set_xscale("log")
     both[0].legend(fontsize=7)
     _save(figure, path)
 
