@@ -169,16 +169,17 @@ class AdaptedPredictor:
             step = max(_MAX_NODES // max(batch.nodes.shape[1], 1), 1)
             passes = [slice(start, start + step) for start in range(0, max(len(batch), 1), step)]
             parts = [self._passed(architectures[rows], batch.select(rows)) for rows in passes]
-            center, spread = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
-        ood = _ood_scores(batch, self._around.reference)
-        widened = np.hypot(spread, self._around.location_spread) * (1.0 + 2.0 * ood)
-        return center, widened, ood
+            center, spread, novelty = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
+        outside = _outside_scores(batch, self._around.reference)
+        widened = np.hypot(spread, self._around.location_spread) * (1.0 + 2.0 * outside)  # it knows of novelty
+        return center, widened, np.maximum(outside, novelty)
 
-    def _passed(self, architectures: Sequence[Architecture], batch: GraphBatch) -> tuple[Tensor, Tensor]:
-        """Mean and spread of one forward pass: (Q,) each."""
+    def _passed(self, architectures: Sequence[Architecture], batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, spread and novelty of one forward pass: (Q,) each."""
         mean, log_std, embedding = self._forward(batch)
         if self._process is None:
-            return self._blended(architectures, mean).double(), log_std.exp().double()
+            blended = self._blended(architectures, mean).double()
+            return blended, log_std.exp().double(), torch.zeros_like(blended)
         return self._process.predict(self._gp_inputs(architectures, batch, mean, embedding))
 
     def _blended(self, architectures: Sequence[Architecture], mean: Tensor) -> Tensor:  # (Q,)
@@ -275,7 +276,7 @@ def _groups(architectures: Sequence[Architecture], max_nodes: int) -> Iterator[S
         yield architectures[start:]
 
 
-def _ood_scores(batch: GraphBatch, reference: SpaceReference) -> NDArray[np.float64]:  # (Q,)
+def _outside_scores(batch: GraphBatch, reference: SpaceReference) -> NDArray[np.float64]:  # (Q,)
     """0 for architectures like those of the space, towards 1 the further their statistics lie outside or the more of
     their operations are of unknown kind."""
     z = reference.standardised(batch.globals)

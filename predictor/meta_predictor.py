@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, local
 from typing import Any
@@ -39,6 +39,33 @@ from predictor.tasks import MeasuredTask, SupportSet, Task
 
 _MIN_FOR_CHOICE = 40
 """Observations from which on they tell whether related tasks help at all."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What takes part in an adaptation; less than everything tells what a part adds."""
+
+    inner_loop: bool = True
+    decisions: bool = True  # in the residual process
+    graph_statistics: bool = (
+        True  # and neighbourhoods, in the residual process: the surrogate reads what it always reads
+    )
+
+    def steps(self, log_step_sizes: Tensor) -> Tensor:
+        """The inner loop's steps: all or none."""
+        return log_step_sizes if self.inner_loop else log_step_sizes[:0]
+
+    def seen(self, support: GPInputs) -> GPInputs:
+        """The support set as the residual process sees it: a view of no columns takes no part."""
+        embedding, statistics, neighbourhoods, decisions, *opinions = support.views
+        if not self.graph_statistics:
+            statistics, neighbourhoods = statistics[:, :0], neighbourhoods[:, :0]
+        if not self.decisions:
+            decisions = decisions[:, :0]
+        return GPInputs(support.means, (embedding, statistics, neighbourhoods, decisions, *opinions))
+
+
+EVERYTHING = Parts()
 
 
 class MetaPredictor:
@@ -163,7 +190,12 @@ class MetaPredictor:
         return RelatedTasks.of(chosen, surroundings.views, task)
 
     def adapt(
-        self, task: Task, space: SearchSpace, support: SupportSet, related: RelatedTasks | None = None
+        self,
+        task: Task,
+        space: SearchSpace,
+        support: SupportSet,
+        related: RelatedTasks | None = None,
+        parts: Parts = EVERYTHING,
     ) -> AdaptedPredictor:
         """Inner loop and residual process on the support set, which may be empty; `related` from the method of that name.
 
@@ -182,17 +214,19 @@ class MetaPredictor:
         inputs = SurrogateInputs.of(batch, surroundings.reference, surroundings.context)
         initial = dict(self._surrogate.named_parameters())
         parameters, left_out_mean = cross_fitted(
-            self.stateless, initial, self._log_step_sizes, inputs, targets, self._ranking_weight
+            self.stateless, initial, parts.steps(self._log_step_sizes), inputs, targets, self._ranking_weight
         )
         adapted = AdaptedPredictor(surroundings, parameters, None, experience)
         if len(support) < MIN_FOR_FOLDS:
             return adapted
         errors = surroundings.scale.forward_errors(held.targets, np.array(held.std_errors))
         noise = torch.tensor(held.counts).double(), torch.from_numpy(errors).square()
-        process = _process(adapted.gp_inputs(held.architectures), left_out_mean, targets.double(), *noise, related)
+        seen = parts.seen(adapted.gp_inputs(held.architectures))
+        process = _process(seen, left_out_mean, targets.double(), *noise, related)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
             alone = AdaptedPredictor(replace(surroundings, related=None), parameters, None, experience)
-            without = _process(alone.gp_inputs(held.architectures), left_out_mean, targets.double(), *noise, None)
+            seen = parts.seen(alone.gp_inputs(held.architectures))
+            without = _process(seen, left_out_mean, targets.double(), *noise, None)
             if without.leave_one_out_log_density > process.leave_one_out_log_density:
                 surroundings, process = replace(surroundings, related=None), without
         # misses of the others tell how good their known errors are

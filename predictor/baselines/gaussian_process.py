@@ -58,7 +58,7 @@ def process_forecaster(
     process = ResidualGP.fit(known, torch.from_numpy(goodness), torch.tensor(support.counts), config)
 
     def forecast(architectures: Sequence[Architecture]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        mean, std = process.predict(inputs(architectures))
+        mean, std, _ = process.predict(inputs(architectures))
         return mean.numpy(), std.numpy()
 
     return forecast

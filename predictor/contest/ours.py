@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 
 import torch
 
@@ -13,7 +14,7 @@ from predictor.benchmarks.base import BenchmarkTask
 from predictor.contest.contestants import Contestant, sources_of
 from predictor.contest.fingerprints import code_digest, digest
 from predictor.meta.inner_loop import initial_log_step_sizes
-from predictor.meta_predictor import MetaPredictor
+from predictor.meta_predictor import EVERYTHING, MetaPredictor, Parts
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.related_tasks import MIN_OBSERVATIONS, RelatedTasks, are_related
@@ -25,6 +26,12 @@ WITH_CURVE = "Archcast and curve"
 WITHOUT_RELATED = "Archcast without related tasks"
 WITHOUT_PROCESS = "Archcast without residual process"
 FROM_SCRATCH = "Archcast from scratch"
+WITHOUT_PARTS: Mapping[str, Parts] = {
+    "Archcast without inner loop": Parts(inner_loop=False),
+    "Archcast without decisions": Parts(decisions=False),
+    "Archcast without graph statistics": Parts(graph_statistics=False),
+}
+"""Each is the version less that part alone; related tasks are heard."""
 
 _CODE = (
     *("predictor.meta_predictor", "predictor.adapted_predictor", "predictor.meta.cross_fitting"),
@@ -37,15 +44,15 @@ _MAX_KEPT = 16  # adaptations
 class Adapting:
     """A version with what related tasks say, made before anything adapts; the latest adaptations are kept."""
 
-    def __init__(self, meta: MetaPredictor, related: RelatedTasks | None = None) -> None:
-        self._meta, self._related = meta, related
+    def __init__(self, meta: MetaPredictor, related: RelatedTasks | None = None, parts: Parts = EVERYTHING) -> None:
+        self._meta, self._related, self._parts = meta, related, parts
         self._kept: OrderedDict[tuple[Task, str], AdaptedPredictor] = OrderedDict()
 
     def adapt(self, task: Task, space: SearchSpace, support: SupportSet) -> AdaptedPredictor:
         """As the version adapts."""
         key = (task, support.hash)
         if key not in self._kept:
-            self._kept[key] = self._meta.adapt(task, space, support, self._related)
+            self._kept[key] = self._meta.adapt(task, space, support, self._related, self._parts)
             if len(self._kept) > _MAX_KEPT:
                 self._kept.popitem(last=False)
         return self._kept[key]
@@ -70,26 +77,32 @@ def related_among(measured: BenchmarkTask, tasks: Sequence[BenchmarkTask]) -> li
 def own_contestants(
     meta: MetaPredictor, measured: BenchmarkTask, others: Sequence[BenchmarkTask] = ()
 ) -> list[Contestant]:
-    """The version with what it may know of other tasks, then without those that are related, then without its process too.
+    """The version with what it may know of other tasks, then without those that are related, then without its process too,
+    then with everything but one part.
 
     What related tasks say is worked out once, when the first of these has something to compute.
     """
     related = related_among(measured, others)
     plain, known = Adapting(meta), _own_fingerprint(meta)
+    heard = digest(known, *sorted(f"{one.task.name} {len(one)}" for one in related)) if related else known
+
+    @cache
+    def said() -> RelatedTasks | None:
+        return meta.related(measured.task, measured.space, sources_of(related)) if related else None
+
+    def less(name: str, parts: Parts) -> Contestant:
+        return Contestant(name, "ablation", digest(heard, str(parts)), 1, lambda: Adapting(meta, said(), parts))
+
+    ours = Contestant(OURS, "ours", heard, 0, lambda: Adapting(meta, said()) if related else plain)
+    without_related = Contestant(WITHOUT_RELATED, "ablation", known, 0, lambda: plain)
     without_process = Contestant(
         WITHOUT_PROCESS, "ablation", known, 0, lambda: WithoutProcess(plain), has_own_adaptation=False
     )
-    if not related:
-        return [Contestant(OURS, "ours", known, 0, lambda: plain), without_process]
-
-    def with_related() -> FewShotPredictor:
-        return Adapting(meta, meta.related(measured.task, measured.space, sources_of(related)))
-
-    heard = digest(known, *sorted(f"{one.task.name} {len(one)}" for one in related))
     return [
-        Contestant(OURS, "ours", heard, 0, with_related),
-        Contestant(WITHOUT_RELATED, "ablation", known, 0, lambda: plain),
+        ours,
+        *([without_related] if related else []),
         without_process,
+        *(less(name, parts) for name, parts in WITHOUT_PARTS.items()),
     ]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from predictor.contest.report import average, contestants_in, sizes_in
 from predictor.contest.results import Result
+from predictor.contest.shifts import Answers, buckets
 
 _NAMES = {"kendall_tau": "Kendall τ", "spearman_rho": "Spearman ρ", "coverage": "inside the 90 % interval"}
 _STYLES = {"ours": "-", "ablation": "--", "curve": "-.", "source": "-.", "single-task": ":", "ranking": ":"}
@@ -48,6 +49,29 @@ def plot_against_observations(results: Sequence[Result], title: str, path: Path,
     axes.set(xlabel="observations", ylabel=_NAMES.get(field, field), title=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _save(figure, path)
+
+
+def plot_warnings(answers: Mapping[str, Answers], path: Path) -> None:
+    """Mean absolute error in each fifth by out-of-distribution score, and by predicted standard deviation; as PNG."""
+    pyplot = _pyplot()
+    figure, both = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
+    for axes, by, name in zip(
+        both, ("ood_score", "std"), ("out-of-distribution score", "predicted standard deviation"), strict=True
+    ):
+        for measured, one in answers.items():
+            parts = buckets(one, by)
+            at = [float(getattr(part, by).mean()) for part in parts]
+            axes.plot(at, [float(part.error.mean()) for part in parts], marker="o", label=f"measured: {measured}")
+        axes.set(xlabel=f"{name}, mean of a fifth", ylabel="mean absolute error, standard deviations")
+        axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+    both[1].set_xscale("log")
+    both[0].legend(fontsize=7)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=140, bbox_inches="tight")
-    pyplot.close(figure)
+    _pyplot().close(figure)

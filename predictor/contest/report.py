@@ -145,27 +145,31 @@ def wins_table(
 
 def coverage_table(results: Sequence[Result]) -> str:
     """Share inside the 90 % interval / its width / its width if scaled to hold exactly 90 %, in standard deviations."""
-    sizes, rows = sizes_in(results), []
-    for name in contestants_in(results):
-        cells = []
-        for size in sizes:
-            own = [one for one in results if (one.contestant, one.num_observations) == (name, size)]
-            spreads = [average(own, field) for field in ("coverage", "width", "width_at_90")]
-            cells.append(" / ".join(f"{one.mean:.2f}" if one else _MISSING for one in spreads) if own else _MISSING)
-        rows.append([name, *cells])
-    return table(["", *(f"at {size}" for size in sizes)], rows)
+    return _table_of(results, ("coverage", "width", "width_at_90"))
+
+
+def warnings_table(results: Sequence[Result]) -> str:
+    """Spearman's ρ with absolute errors: of predicted standard deviations / of out-of-distribution scores."""
+    return _table_of(results, ("std_error_rho", "ood_error_rho"))
 
 
 def seconds_table(results: Sequence[Result]) -> str:
     """Seconds to adapt / to forecast all that was asked."""
+    return _table_of(results, ("seconds_to_adapt", "seconds_to_forecast"))
+
+
+def _table_of(results: Sequence[Result], fields: Sequence[str]) -> str:
+    """Contestants by number of observations, several means in a cell; a contestant of which none is told has no row."""
     sizes, rows = sizes_in(results), []
     for name in contestants_in(results):
         cells = []
         for size in sizes:
             own = [one for one in results if (one.contestant, one.num_observations) == (name, size)]
-            spreads = [average(own, field) for field in ("seconds_to_adapt", "seconds_to_forecast")]
-            cells.append(" / ".join(f"{one.mean:.2f}" if one else _MISSING for one in spreads) if own else _MISSING)
-        rows.append([name, *cells])
+            spreads = [average(own, field) for field in fields]
+            told = [f"{one.mean:.2f}" if one else _MISSING for one in spreads]
+            cells.append(" / ".join(told) if any(spreads) else _MISSING)
+        if set(cells) != {_MISSING}:
+            rows.append([name, *cells])
     return table(["", *(f"at {size}" for size in sizes)], rows)
 
 
@@ -190,6 +194,8 @@ def protocol_report(results: Sequence[Result], title: str) -> str:
         blocks += ["#### Against the best single-task peer (Kendall τ)", wins_table(chosen, is_single_task)]
         blocks += ["#### Against the best of all peers (Kendall τ)", wins_table(chosen, is_any_peer)]
         blocks += ["#### Inside the 90 % interval / its width / its width at exactly 90 %", coverage_table(chosen)]
+        blocks += ["#### Spearman ρ with absolute errors: of the standard deviation / of the out-of-distribution score"]
+        blocks += [warnings_table(chosen)]
         for field, name in (
             ("nll", "Negative log likelihood, median over tasks"),
             ("regret_top1", "Regret of the first choice"),

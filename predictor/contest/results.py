@@ -6,11 +6,12 @@ contestant that changed are computed anew and take the place of the old ones.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,9 @@ from predictor.errors import BenchmarkError
 
 @dataclass(frozen=True)
 class Result:
-    """One contestant's scores on one draw; see `scores.Scores` for what they mean."""
+    """One contestant's scores on one draw; see `scores.Scores` for what they mean. A field with a default is younger than
+    some files, which count without it.
+    """
 
     protocol: str
     case: str
@@ -44,10 +47,13 @@ class Result:
     regret_top10: float
     seconds_to_adapt: float
     seconds_to_forecast: float
+    std_error_rho: float = math.nan
+    ood_error_rho: float = math.nan
 
 
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 _SCHEMA = pa.schema([(field.name, _TYPES[str(field.type)]) for field in fields(Result)])
+_NEEDED = frozenset(field.name for field in fields(Result) if field.default is MISSING)
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def _read(path: Path) -> Iterator[Result]:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise BenchmarkError(f"expected results in {path}, got what is no Parquet file: {error}") from error
-    if table.schema.names != _SCHEMA.names:
+    if not _NEEDED <= set(table.schema.names) <= set(_SCHEMA.names):
         return iter(())  # of an earlier form: to be computed anew
     return (Result(**row) for row in table.to_pylist())
 

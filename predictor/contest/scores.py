@@ -36,12 +36,17 @@ class Scores:
     width_at_90: float  # the same after all intervals were scaled by one factor so that exactly 90 % are inside
     regret_top1: float  # how much worse than the best of all is the forecast's first choice
     regret_top10: float  # how much worse is the best of its ten first choices
+    std_error_rho: (
+        float  # Spearman's ρ of predicted standard deviations and absolute errors: does it know where it errs
+    )
+    ood_error_rho: float  # the same of out-of-distribution scores; NaN where a contestant tells nothing apart by them
 
 
 def score(predictions: Predictions, truth: Array, metric: Metric) -> Scores:  # (Q,)
     """Forecasts against what was measured."""
     spread = float(truth.std()) or 1.0
     width, covering = predictions.upper - predictions.lower, _factor_for_promise(predictions, truth)
+    errors = np.abs(truth - predictions.mean)
     inside = (predictions.lower <= truth) & (truth <= predictions.upper)
     has_interval = bool(np.isfinite(width).all())
     return Scores(
@@ -53,6 +58,8 @@ def score(predictions: Predictions, truth: Array, metric: Metric) -> Scores:  # 
         width_at_90=float(width.mean()) * covering / spread if has_interval else math.nan,
         regret_top1=regret(predictions.mean, truth, metric.sign, 1) / spread,
         regret_top10=regret(predictions.mean, truth, metric.sign, 10) / spread,
+        std_error_rho=association(predictions.std, errors),
+        ood_error_rho=association(predictions.ood_score, errors),
     )
 
 
@@ -61,6 +68,14 @@ def rank_correlation(of: Callable[[Array, Array], Any], first: Array, second: Ar
     if np.ptp(first) == 0.0 or np.ptp(second) == 0.0:
         return 0.0
     return float(of(first, second).statistic)
+
+
+def association(warning: Array, errors: Array) -> float:  # (Q,) each
+    """Spearman's ρ of what is to warn of errors and their size; NaN where either is constant or not told."""
+    told = np.isfinite(warning).all() and np.isfinite(errors).all()
+    if not told or np.ptp(warning) == 0.0 or np.ptp(errors) == 0.0:
+        return math.nan
+    return float(spearmanr(warning, errors).statistic)
 
 
 def regret(mean: Array, truth: Array, sign: float, count: int) -> float:

@@ -31,13 +31,14 @@ MAX_OBSERVATIONS = 2_000
 
 _MAX_PAIRS = 2**19  # of support and asked architectures that are compared at once: a matrix of 4 MB
 _STRIP = 256  # columns of the own covariance that are computed at once
+_MAX_TYPICAL = 256  # observations that tell how much is typically left
 _JITTER = 1e-6
 _LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class GPInputs:
-    """Architectures as the process sees them. A view of no columns takes no part."""
+    """Architectures as the process sees them. A view takes no part where it has no columns for the support set."""
 
     means: Tensor  # (S, K) opinions of the mean, standardised units; the surrogate's first
     views: tuple[Tensor, ...]  # V × (S, features)
@@ -103,7 +104,7 @@ class _Frame:
 
     def placed(self, view: Tensor) -> Tensor:
         """The view in units in which support architectures lie 1 apart, in float64."""
-        return (view.double() - self.center) / self.scale.sqrt()
+        return (view[:, : len(self.center)].double() - self.center) / self.scale.sqrt()
 
 
 class ResidualGP:
@@ -172,18 +173,21 @@ class ResidualGP:
                 total.addcmul_(reach + 1.0, reach.neg().exp_(), value=float(hyper.weights[number].square()))
         return total
 
-    def predict(self, asked: GPInputs) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of one new measurement of ordinary noise, standardised units: (Q,) each."""
+    def predict(self, asked: GPInputs) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and standard deviation of one new measurement of ordinary noise, standardised units, and novelty: (Q,) each.
+
+        Novelty is 0 where observations tell as much as they tell of each other, towards 1 the more is left open.
+        """
         step = max(_MAX_PAIRS // len(self.targets), 1)
         with torch.no_grad():
             parts = [
                 self._predict(self._in_frames(asked.select(slice(start, start + step))))
                 for start in range(0, max(len(asked.means), 1), step)
             ]
-        mean, std = (torch.cat(column) for column in zip(*parts, strict=True))
-        return mean, std
+        mean, std, novelty = (torch.cat(column) for column in zip(*parts, strict=True))
+        return mean, std, novelty
 
-    def _predict(self, asked: GPInputs) -> tuple[Tensor, Tensor]:
+    def _predict(self, asked: GPInputs) -> tuple[Tensor, Tensor, Tensor]:
         hyper, blend = self._hyper, asked.means @ self._hyper.shares
         across = self._prior(asked, blend)
         mean = blend + across.T @ self._weights
@@ -192,8 +196,19 @@ class ResidualGP:
             if view.shape[1]:
                 linear = 2.0 * hyper.linear_weights[number].square() * view.square().sum(1)
                 own = own + hyper.weights[number].square() + linear
-        variance = (own - self._factor.squared_lengths(across)).clamp(min=0.0) + hyper.noise.square()
-        return mean, variance.sqrt()
+        left = (own - self._factor.squared_lengths(across)).clamp(min=0.0)
+        novelty = 1.0 - torch.exp(-(left / self._typically_left - 1.0).clamp(min=0.0))
+        return mean, (left + hyper.noise.square()).sqrt(), novelty
+
+    @cached_property
+    def _typically_left(self) -> Tensor:  # ()
+        """Prior variance of an observation that the others leave, on average (over some of them where there are many)."""
+        rows = torch.randperm(len(self.targets), generator=torch.Generator().manual_seed(1))[:_MAX_TYPICAL]
+        alone = torch.zeros(len(self.targets), len(rows), dtype=torch.float64)
+        alone[rows, torch.arange(len(rows))] = 1.0
+        variances = 1.0 / self._factor.squared_lengths(alone)
+        own_noise = _noise(self._hyper, self.noise_scale[rows], self.known_variance[rows])
+        return (variances - own_noise).mean().clamp(min=_JITTER)
 
     def leave_one_out(self) -> Tensor:  # (S,)
         """For every observation its distance from what the others say of it, in standard deviations."""

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from predictor.architecture import Architecture, Operation
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
-from predictor.meta_predictor import MetaPredictor
+from predictor.meta_predictor import MetaPredictor, Parts
 from predictor.prediction import Predictions
+from predictor.search_spaces.nasbench201 import NASBench201
 from predictor.search_spaces.registry import declared_search_space, search_space
 from predictor.tasks import Metric, SupportSet, Task
 
@@ -505,3 +507,61 @@ def test_errors_in_spreads_are_0_at_the_forecast_and_grow_away_from_it(
 
     np.testing.assert_allclose(below, -1.6448536, rtol=1e-6)
     np.testing.assert_allclose(above, 1.6448536, rtol=1e-6)
+
+
+class UndecidedCells(NASBench201):
+    """The same cells as if they did not come from decisions."""
+
+    def features(self, architecture: Architecture) -> tuple[float, ...]:
+        return ()
+
+    def features_of_all(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:
+        return np.zeros((len(architectures), 0), np.float32)
+
+
+def test_without_the_inner_loop_forecasts_are_those_after_steps_of_no_length(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    support = support_of(cells[:20], convolutions)
+    still = torch.full_like(tiny_meta.log_step_sizes, -torch.inf)
+    motionless = MetaPredictor(tiny_meta.surrogate, still, tiny_meta.default_reference, tiny_meta.manifest)
+
+    without = tiny_meta.adapt(accuracy_task, space, support, parts=Parts(inner_loop=False))
+
+    assert_equal(without.predict(cells), motionless.adapt(accuracy_task, space, support).predict(cells))
+    adapted = tiny_meta.adapt(accuracy_task, space, support)
+    assert not np.allclose(without.features(cells), adapted.features(cells))
+
+
+def test_without_decisions_the_process_answers_as_in_a_space_that_has_none(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    support = support_of(cells[:20], convolutions)
+
+    without = tiny_meta.adapt(accuracy_task, space, support, parts=Parts(decisions=False)).predict(cells)
+
+    assert_equal(without, tiny_meta.adapt(accuracy_task, UndecidedCells(), support).predict(cells))
+    assert not np.allclose(without.mean, tiny_meta.adapt(accuracy_task, space, support).predict(cells).mean)
+
+
+def test_without_graph_statistics_the_surrogate_is_the_same_and_the_process_is_not(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    support = support_of(cells[:20], convolutions)
+    whole = tiny_meta.adapt(accuracy_task, space, support)
+
+    without = tiny_meta.adapt(accuracy_task, space, support, parts=Parts(graph_statistics=False))
+
+    assert_equal(without.without_process().predict(cells), whole.without_process().predict(cells))
+    assert not np.allclose(without.predict(cells).mean, whole.predict(cells).mean)
+
+
+def test_an_adaptation_without_a_part_is_restored_without_it(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    parts = Parts(decisions=False, graph_statistics=False)
+    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:20], convolutions), parts=parts)
+
+    restored = tiny_meta.restore(accuracy_task, space, adapted.to_bytes())
+
+    assert_equal(restored.predict(cells), adapted.predict(cells))

@@ -85,6 +85,7 @@ def result() -> Callable[..., Result]:
             "selection": "random", "seed": 0, "num_observations": 5, "num_query": 100, "fingerprint": "1",
             "kendall_tau": 0.5, "spearman_rho": 0.6, "nll": 1.0, "coverage": 0.9, "width": 2.0, "width_at_90": 2.0,
             "regret_top1": 0.1, "regret_top10": 0.0, "seconds_to_adapt": 0.1, "seconds_to_forecast": 0.01,
+            "std_error_rho": 0.2, "ood_error_rho": 0.1,
         }  # fmt: skip
         return Result(**{**fields, **changes})  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from predictor.contest.episodes import Draw, draw_episode
 from predictor.contest.ours import (
     FROM_SCRATCH,
     OURS,
+    WITHOUT_PARTS,
     WITHOUT_PROCESS,
     WITHOUT_RELATED,
     from_scratch,
@@ -53,9 +54,9 @@ def forecasts(contestant, draw: Draw) -> np.ndarray:
 def test_what_related_tasks_say_counts_and_is_left_out_of_an_ablation(tiny_meta, measured, sibling) -> None:
     draw = draw_episode(measured, (20,), 0, 100).draw(20)
     entrants = own_contestants(tiny_meta, measured, [sibling])
-    ours, without_related, without_process = (forecasts(one, draw) for one in entrants)
+    ours, without_related, without_process = (forecasts(one, draw) for one in entrants[:3])
 
-    assert [one.name for one in entrants] == [OURS, WITHOUT_RELATED, WITHOUT_PROCESS]
+    assert [one.name for one in entrants] == [OURS, WITHOUT_RELATED, WITHOUT_PROCESS, *WITHOUT_PARTS]
     assert np.corrcoef(ours, draw.truth)[0, 1] > 0.8
     assert np.corrcoef(ours, draw.truth)[0, 1] > np.corrcoef(without_related, draw.truth)[0, 1]
     assert not np.allclose(without_related, without_process)
@@ -68,8 +69,20 @@ def test_where_no_task_is_related_there_is_one_of_us_less(tiny_meta, measured, s
     )  # fmt: skip
     alone, with_few = own_contestants(tiny_meta, measured), own_contestants(tiny_meta, measured, [few])
 
-    assert [one.name for one in alone] == [one.name for one in with_few] == [OURS, WITHOUT_PROCESS]
+    names = [OURS, WITHOUT_PROCESS, *WITHOUT_PARTS]
+    assert [one.name for one in alone] == [one.name for one in with_few] == names
     assert alone[0].fingerprint == with_few[0].fingerprint
+
+
+def test_less_one_part_is_another_forecast_that_still_hears_related_tasks(tiny_meta, measured, sibling) -> None:
+    draw = draw_episode(measured, (20,), 0, 100).draw(20)
+    found = {one.name: forecasts(one, draw) for one in own_contestants(tiny_meta, measured, [sibling])}
+
+    different = [found[name].tobytes() for name in (OURS, *WITHOUT_PARTS)]
+
+    assert len(set(different)) == len(different)
+    for name in WITHOUT_PARTS:
+        assert np.corrcoef(found[name], draw.truth)[0, 1] > np.corrcoef(found[WITHOUT_RELATED], draw.truth)[0, 1]
 
 
 def test_tasks_of_other_spaces_and_costs_have_no_say_in_an_accuracy(measured, sibling) -> None:
@@ -107,8 +120,9 @@ def test_what_leaves_the_process_out_adapts_nothing_again(tiny_meta, measured, c
         ),
     )
     store = ResultStore(tmp_path)
+    both = [one for one in own_contestants(tiny_meta, measured) if one.name in (OURS, WITHOUT_PROCESS)]
 
-    run_case(case, measured, own_contestants(tiny_meta, measured), Plan("P1", 1, case.sizes, 40), store)
+    run_case(case, measured, both, Plan("P1", 1, case.sizes, 40), store)
 
     assert adapted == [0, 5, 10]
     seconds = {one.contestant: one.seconds_to_adapt for one in store.load() if one.num_observations == 10}

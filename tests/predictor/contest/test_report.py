@@ -12,6 +12,7 @@ from predictor.contest.report import (
     is_single_task,
     protocol_report,
     score_table,
+    warnings_table,
     wins_table,
 )
 
@@ -114,3 +115,15 @@ def test_a_plot_is_drawn_even_of_a_single_seed(result, tmp_path) -> None:
     plot_against_observations(rows, "new task", path)
 
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_warnings_of_errors_stand_side_by_side_and_who_gives_none_has_no_row(result) -> None:
+    rows = [result(std_error_rho=0.25, ood_error_rho=0.5)]
+    rows += [result(contestant="x", std_error_rho=0.25, ood_error_rho=math.nan)]
+    rows += [result(contestant="ridge", kind="single-task", std_error_rho=math.nan, ood_error_rho=math.nan)]
+
+    text = warnings_table(rows)
+
+    assert cells(text, "Archcast") == ["0.25 / 0.50"]
+    assert cells(text, "x") == ["0.25 / –"]
+    assert "ridge" not in text

@@ -87,3 +87,15 @@ def test_a_file_that_holds_no_results_is_named(store) -> None:
 
     with pytest.raises(BenchmarkError, match=r"seed0\.parquet"):
         store.load()
+
+
+def test_results_from_before_a_score_was_thought_of_count_without_it(store, result) -> None:
+    store.save(KEY, [result(num_observations=5, ood_error_rho=0.5)])
+    path = store.path(KEY)
+    pq.write_table(pq.ParquetFile(path).read().drop_columns(["ood_error_rho"]), path)
+
+    (found,) = store.load()
+
+    assert math.isnan(found.ood_error_rho)
+    assert found.kendall_tau == result().kendall_tau
+    assert store.sizes_done(KEY, "1") == {5}

@@ -97,3 +97,27 @@ def test_constant_values_divide_by_one_instead_of_nothing() -> None:
 
     assert (found.kendall_tau, found.regret_top1) == (0.0, 0.0)
     assert math.isfinite(found.nll)
+
+
+def test_warnings_that_grow_with_errors_have_an_association_of_1_and_the_reverse_of_minus_1() -> None:
+    errors = np.array([0.1, -0.5, 2.0, -0.2])
+    nothing = np.full(4, np.nan)
+    predictions = Predictions(TRUTH + errors, np.abs(errors) ** 3, nothing, nothing, np.exp(-np.abs(errors)))
+
+    found = score(predictions, TRUTH, ACCURACY)
+
+    assert (found.std_error_rho, found.ood_error_rho) == pytest.approx((1.0, -1.0))
+
+
+def test_what_tells_nothing_apart_or_is_not_told_warns_of_nothing() -> None:
+    errors = np.array([0.1, -0.5, 2.0, -0.2])
+    nothing = np.full(4, np.nan)
+    constant, untold = (
+        score(Predictions(TRUTH + errors, std, nothing, nothing, np.zeros(4)), TRUTH, ACCURACY)
+        for std in (np.ones(4), nothing)
+    )
+    no_errors = score(Predictions(TRUTH, TRUTH, nothing, nothing, TRUTH), TRUTH, ACCURACY)
+
+    for found in (constant, untold, no_errors):
+        assert math.isnan(found.std_error_rho)
+        assert math.isnan(found.ood_error_rho)

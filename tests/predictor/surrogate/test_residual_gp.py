@@ -69,7 +69,7 @@ def test_forecasts_equal_the_textbook_posterior(count) -> None:
     support, asked = inputs(rng, count), inputs(rng, 7)
     targets, counts = torch.from_numpy(rng.normal(size=count)), rng.integers(1, 5, count).astype(float)
 
-    mean, std = process(support, targets, counts).predict(asked)
+    mean, std, _ = process(support, targets, counts).predict(asked)
 
     expected_mean, expected_std = posterior(support, targets, counts, asked)
     np.testing.assert_allclose(mean, expected_mean, atol=1e-9)
@@ -99,7 +99,7 @@ def test_known_errors_add_to_the_noise_of_their_observations_and_not_to_that_of_
     support, asked, targets = inputs(rng, 9), inputs(rng, 7), torch.from_numpy(rng.normal(size=9))
     counts, known = rng.integers(1, 5, 9).astype(float), rng.uniform(0, 4, 9)
 
-    mean, std = process(support, targets, counts, known=known).predict(asked)
+    mean, std, _ = process(support, targets, counts, known=known).predict(asked)
 
     expected_mean, expected_std = posterior(support, targets, counts, asked, known=known)
     np.testing.assert_allclose(mean, expected_mean, atol=1e-9)
@@ -174,7 +174,7 @@ def test_many_architectures_are_forecast_in_pieces_as_one_by_one(monkeypatch) ->
     rng = np.random.default_rng(9)
     support, asked, targets = inputs(rng, 10), inputs(rng, 7), torch.from_numpy(rng.normal(size=10))
 
-    mean, std = process(support, targets, np.ones(10)).predict(asked)
+    mean, std, _ = process(support, targets, np.ones(10)).predict(asked)
 
     expected_mean, expected_std = posterior(support, targets, np.ones(10), asked)
     np.testing.assert_allclose(mean, expected_mean, atol=1e-9)
@@ -185,7 +185,7 @@ def test_without_noise_the_observations_are_met() -> None:
     rng = np.random.default_rng(3)
     support, targets = inputs(rng, 6), torch.from_numpy(rng.normal(size=6))
 
-    mean, std = process(support, targets, np.ones(6), noise=1e-5).predict(support)
+    mean, std, _ = process(support, targets, np.ones(6), noise=1e-5).predict(support)
 
     np.testing.assert_allclose(mean, targets, atol=1e-3)
     assert float(std.max()) < 2e-3
@@ -205,7 +205,7 @@ def test_far_from_the_observations_forecasts_return_to_the_surrogate_and_are_les
             support.views[1][:1] + torch.tensor(steps, dtype=torch.float64)[:, None],
         ),
     )
-    _, std = gp.predict(asked)
+    _, std, _ = gp.predict(asked)
 
     assert bool((torch.diff(std) > 0).all())
 
@@ -230,7 +230,7 @@ def test_fitting_finds_an_additive_function_of_the_decisions() -> None:
     known, asked = torch.arange(60), torch.arange(60, 90)
 
     gp = ResidualGP.fit(everything.select(known), torch.from_numpy(values)[known], torch.ones(60))
-    mean, std = gp.predict(everything.select(asked))
+    mean, std, _ = gp.predict(everything.select(asked))
 
     error = float((mean - torch.from_numpy(values)[asked]).square().mean().sqrt())
     assert error < 0.25  # the surrogate alone, which says 0, is off by 1
@@ -242,7 +242,7 @@ def test_equal_architectures_and_equal_targets_can_be_fitted(count) -> None:
     same = GPInputs(torch.zeros(count, 1, dtype=torch.float64), (torch.ones(count, 3, dtype=torch.float64),) * 2)
 
     gp = ResidualGP.fit(same, torch.full((count,), 0.5, dtype=torch.float64), torch.ones(count))
-    mean, std = gp.predict(same)
+    mean, std, _ = gp.predict(same)
 
     assert bool(torch.isfinite(mean).all())
     assert bool((std > 0).all())
@@ -256,7 +256,7 @@ def test_a_view_without_columns_takes_no_part() -> None:
     asked_empty = GPInputs(asked.means, (asked.views[0], asked.views[1][:, :0]))
     targets = torch.from_numpy(rng.normal(size=5))
 
-    _, std = process(empty, targets, np.ones(5)).predict(asked_empty)
+    _, std, _ = process(empty, targets, np.ones(5)).predict(asked_empty)
 
     largest = np.sqrt(SLOPE**2 * asked.means[:, 0].numpy() ** 2 + OFFSET**2 + WEIGHTS[0] ** 2 + NOISE**2)
     assert bool((std.numpy() <= largest + 1e-12).all())
@@ -281,7 +281,7 @@ def test_of_several_opinions_the_one_that_is_right_counts_for_most() -> None:
     known, asked = torch.arange(30), torch.arange(30, 60)
 
     gp = ResidualGP.fit(everything.select(known), torch.from_numpy(right)[known], torch.ones(30))
-    mean, _ = gp.predict(everything.select(asked))
+    mean, _, _ = gp.predict(everything.select(asked))
 
     error = float((mean - torch.from_numpy(right)[asked]).square().mean().sqrt())
     assert error < 0.4  # the blend before anything was observed is off by 0.4
@@ -301,7 +301,7 @@ def test_shares_of_the_opinions_sum_to_1_so_what_all_agree_on_is_the_mean(shares
     hyper = torch.tensor([SLOPE, OFFSET, NOISE, *shares, 0.5, 1.0, 0.3], dtype=torch.float64).log()
 
     # nothing was off, so nothing is corrected
-    mean, _ = ResidualGP(hyper, known, known.means[:, 0], torch.ones(6, dtype=torch.float64)).predict(asked)
+    mean, _, _ = ResidualGP(hyper, known, known.means[:, 0], torch.ones(6, dtype=torch.float64)).predict(asked)
 
     np.testing.assert_allclose(mean, agreed[6:], atol=1e-12)
 
@@ -360,6 +360,37 @@ def test_without_likeness_the_fitted_share_follows_the_evidence() -> None:
     support = GPInputs(torch.from_numpy(np.stack([wrong, right], axis=1)), (torch.zeros(200, 0, dtype=torch.float64),))
 
     gp = ResidualGP.fit(support, torch.from_numpy(right), torch.ones(200), GPConfig(shares=(0.5, 0.5)))
-    mean, _ = gp.predict(support)
+    mean, _, _ = gp.predict(support)
 
     assert float((mean - torch.from_numpy(right)).square().mean().sqrt()) < 0.25  # halves of both are off by 0.7
+
+
+def test_a_view_that_the_support_set_has_no_columns_for_takes_no_part() -> None:
+    rng = np.random.default_rng(0)
+    support, asked = inputs(rng, 9), inputs(rng, 5)
+    targets, counts = torch.from_numpy(rng.normal(size=9)), torch.ones(9)
+    first, second = support.views
+    blank = ResidualGP.fit(GPInputs(support.means, (first, second[:, :0])), targets, counts)
+    other = GPInputs(asked.means, (asked.views[0], 100.0 * asked.views[1]))
+
+    found, again = blank.predict(asked), blank.predict(other)
+
+    without = ResidualGP.fit(GPInputs(support.means, (first,)), targets, counts)
+    expected = without.predict(GPInputs(asked.means, asked.views[:1]))
+    for one, same, textbook in zip(found, again, expected, strict=True):
+        assert torch.equal(one, same)
+        torch.testing.assert_close(one, textbook, rtol=1e-9, atol=1e-9)
+
+
+def test_novelty_is_small_among_what_was_measured_and_large_far_from_it() -> None:
+    rng = np.random.default_rng(0)
+    near, far = (torch.from_numpy(rng.normal(center, 1.0, (80, 3))) for center in (0.0, 8.0))
+    targets = torch.sin(near[:, 0]) + 0.05 * torch.from_numpy(rng.normal(size=80))
+    gp = ResidualGP.fit(GPInputs(torch.zeros(60, 1).double(), (near[:60],)), targets[:60], torch.ones(60))
+
+    novelty = [gp.predict(GPInputs(torch.zeros(20, 1).double(), (view[60:],)))[2] for view in (near, far)]
+
+    assert float(novelty[0].median()) < 0.2
+    assert float(novelty[1].min()) > float(novelty[0].median())
+    assert float(novelty[1].median()) > 0.6
+    assert 0.0 <= float(torch.cat(novelty).min()) <= float(torch.cat(novelty).max()) <= 1.0
