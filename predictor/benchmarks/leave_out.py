@@ -13,9 +13,9 @@
 
 Our own benchmark's digits is left out of every one.
 
-A training leaves out one or several of these at once (`_TOGETHER`): what leaves out two spaces that have little to say of each
-other serves both, has less to learn from than either case allows, and costs half. `p3_devices` leaves out all that the six of P3
-leave out; each of those goes on from it (`meta_train.py --start`).
+A training leaves out one or several of these at once: what leaves out two spaces that have little to say of each other serves both,
+has less to learn from than either case allows, and costs half. `p3_devices` leaves out what any of P3 leaves out and serves them
+all: which devices may be learned from besides is up to the case.
 """
 
 from __future__ import annotations
@@ -172,18 +172,16 @@ def leave_outs() -> Mapping[str, tuple[str, ...]]:
 @cache
 def trainings() -> Mapping[str, tuple[str, ...]]:
     """What each training must not see, by its name: one leave-out, or several together."""
-    devices = {"p3_devices": tuple(name for name in leave_outs() if name.startswith("p3_"))}
-    together = {**_TOGETHER, **devices}
-    united = {
-        training: tuple(dict.fromkeys(pattern for name in names for pattern in leave_outs()[name]))
-        for training, names in together.items()
-    }
-    alone = {name: patterns for name, patterns in leave_outs().items() if training_for(name) == name}
-    return MappingProxyType({**alone, **united})
+    found: dict[str, dict[str, None]] = {}
+    for name, patterns in leave_outs().items():
+        found.setdefault(training_for(name), {}).update(dict.fromkeys(patterns))
+    return MappingProxyType({training: tuple(patterns) for training, patterns in found.items()})
 
 
 def training_for(leave_out: str) -> str:
     """The name of the training that serves this leave-out."""
+    if leave_out.startswith("p3_"):
+        return "p3_devices"
     return next((training for training, names in _TOGETHER.items() if leave_out in names), leave_out)
 
 

@@ -198,12 +198,12 @@ def _new_device() -> Protocol:
                 f"HELP {space}"
             )
     for split, (_, devices) in NASFLAT_SPLITS.items():
-        training = "p3_help" if split == "FD" else f"p3_{split.lower()}"
+        leave_out = "p3_help" if split == "FD" else f"p3_{split.lower()}"
         for device in devices:
-            groups.setdefault((training, f"fbnet/imagenet/latency_ms/{device}"), []).append(f"NASFLAT {split}")
+            groups.setdefault((leave_out, f"fbnet/imagenet/latency_ms/{device}"), []).append(f"NASFLAT {split}")
     cases = [
-        Case(f"{training}:{task}", task, training, left_out_of(training), tuple(names))
-        for (training, task), names in groups.items()
+        Case(f"{leave_out}:{task}", task, training_for(leave_out), left_out_of(leave_out), tuple(names))
+        for (leave_out, task), names in groups.items()
     ]
     return Protocol("P3", "new device", tuple(cases))
 
