@@ -37,6 +37,9 @@ from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Stand
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
 from predictor.tasks import MeasuredTask, SupportSet, Task
 
+_MIN_FOR_SLOPE = 10
+"""Observations from which on they tell how far the scale of a forecast is off."""
+
 _MIN_FOR_CHOICE = 40
 """Observations from which on they tell whether related tasks help at all."""
 
@@ -292,5 +295,7 @@ def _process(
     related: RelatedTasks | None,
 ) -> ResidualGP:
     support.means[:, 0] = left_out_mean  # the other opinions never saw these observations
-    config = GPConfig(shares=related.shares if related is not None else ())
+    # few values go the other way by chance: they may not turn a forecast round
+    slope = GPConfig.slope * min(1.0, len(targets) / _MIN_FOR_SLOPE)
+    config = GPConfig(slope=slope, shares=related.shares if related is not None else ())
     return ResidualGP.fit(support, targets, counts, config, known_variance)
