@@ -1,4 +1,7 @@
-"""The service on a temporary SQLite file. Heavy imports happen inside the fixtures, so that other tests need not wait."""
+"""The service on a database of its own. Heavy imports happen inside the fixtures, so that other tests need not wait.
+
+Tests marked `both_engines` run on SQLite and on PostgreSQL, the others on SQLite alone.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,73 @@ if TYPE_CHECKING:
 
     from app.database import Database
     from app.settings import Settings
+    from postgresql_server import PostgresqlServer
 
 DATABASE_FILE = "archcast.sqlite3"
+ENGINES = ("sqlite", "postgresql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs tests marked `both_engines` on every engine."""
+    if "engine" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_engines"):
+        metafunc.parametrize("engine", ENGINES, indirect=True)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """What kind of database the test runs on."""
+    name: str = getattr(request, "param", "sqlite")
+    return name
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL for as long as the tests run."""
+    from postgresql_server import PostgresqlServer, UnavailableError
+
+    server = PostgresqlServer()
+    try:
+        server.start()
+    except UnavailableError as error:
+        pytest.skip(f"NO POSTGRESQL, SO HALF OF THE CONTRACT IS NOT TESTED: {error}")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgresql: PostgresqlServer) -> Iterator[str]:
+    """The name of a migrated database on the server, to be copied."""
+    from app import migration
+    from app.database import Database
+
+    with postgresql.database() as url:
+        database = Database(url)
+        migration.upgrade(database)
+        database.close()
+        yield str(database.url.database)
+
+
+@pytest.fixture
+def empty_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if engine == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    with server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database that is migrated and empty."""
+    if engine == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / DATABASE_FILE)
+        yield f"sqlite:///{tmp_path / DATABASE_FILE}"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    with server.database(request.getfixturevalue("migrated_template")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +104,13 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, migrated_file: Path) -> Settings:
+def settings(tmp_path: Path, migrated_url: str) -> Settings:
     """Settings of a service whose database is migrated and empty."""
     from app.settings import Settings
 
-    shutil.copy(migrated_file, tmp_path / DATABASE_FILE)
     return Settings(
         data_dir=tmp_path,
+        database_url=migrated_url,
         embedded_worker=False,
         max_body_bytes=2**20,
         max_observations_per_request=1_000,
@@ -51,14 +119,16 @@ def settings(tmp_path: Path, migrated_file: Path) -> Settings:
 
 
 @pytest.fixture
-def app(settings: Settings, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+def app(settings: Settings, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
     """The service, not started; with a champion only for tests that ask for one, so that the others load no surrogate."""
     from app.main import create_app
     from app.model_versions import service as model_versions
 
     if "champion" not in request.fixturenames:
         monkeypatch.setattr(model_versions, "register_shipped", lambda database: None)
-    return create_app(settings)
+    created = create_app(settings)
+    yield created
+    created.state.database.close()
 
 
 @pytest.fixture

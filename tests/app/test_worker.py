@@ -19,7 +19,7 @@ from app.worker import Conclusion, Progress, Work, Worker
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-pytestmark = pytest.mark.usefixtures("champion")
+pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("champion")]
 
 Cells = list[dict[str, str]]
 
