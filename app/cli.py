@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -124,18 +124,16 @@ def _posted(url: str, task: str, batches: Iterator[list[dict[str, Any]]]) -> Ite
 
 
 def _recorded_directly(task: str, batches: Iterator[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    settings = Settings()
-    database = Database(settings.database_url)
-    migration.upgrade(database)
-    for batch in batches:
-        body = _checked(batch)
-        with database.read() as session:
-            taken = intake.take(session, task, body, len(batch))
-        drafts = taken.read()
-        with database.write() as session:
-            posted = observations.record(session, taken, drafts)
-        yield {"num_created": posted.num_created, "num_duplicates": posted.num_duplicates}
-    database.close()
+    with closing(Database(Settings().database_url)) as database:
+        migration.upgrade(database)
+        for batch in batches:
+            body = _checked(batch)
+            with database.read() as session:
+                taken = intake.take(session, task, body, len(batch))
+            drafts = taken.read()
+            with database.write() as session:
+                posted = observations.record(session, taken, drafts)
+            yield {"num_created": posted.num_created, "num_duplicates": posted.num_duplicates}
 
 
 def _checked(batch: list[dict[str, Any]]) -> ObservationBatch:

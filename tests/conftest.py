@@ -6,8 +6,10 @@ Tests marked `both_engines` run on SQLite and on PostgreSQL, the others on SQLit
 from __future__ import annotations
 
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,10 @@ import pytest
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
+    from postgresql_server import PostgresqlServer
 
     from app.database import Database
     from app.settings import Settings
-    from postgresql_server import PostgresqlServer
 
 DATABASE_FILE = "archcast.sqlite3"
 ENGINES = ("sqlite", "postgresql")
@@ -66,14 +68,34 @@ def migrated_template(postgresql: PostgresqlServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def empty_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a database without any table."""
-    if engine == "sqlite":
-        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
-        return
-    server: PostgresqlServer = request.getfixturevalue("postgresql")
-    with server.database() as url:
-        yield url
+def new_database(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], Database]]:
+    """Opens databases without any table."""
+    from app.database import Database
+
+    with ExitStack() as kept:
+
+        def opened() -> Database:
+            if engine == "sqlite":
+                url = f"sqlite:///{Path(tempfile.mkdtemp(dir=tmp_path)) / 'new folder' / 'empty.sqlite3'}"
+            else:
+                url = kept.enter_context(request.getfixturevalue("postgresql").database())
+            return kept.enter_context(closing(Database(url)))
+
+        yield opened
+
+
+@pytest.fixture
+def reopened() -> Iterator[Callable[[Database], Database]]:
+    """Opens a database once more, as another process does."""
+    from app.database import Database
+
+    with ExitStack() as kept:
+
+        def again(database: Database) -> Database:
+            url = database.url.render_as_string(hide_password=False)
+            return kept.enter_context(closing(Database(url)))
+
+        yield again
 
 
 @pytest.fixture

@@ -53,9 +53,7 @@ class PostgresqlServer:
         """Where one of its databases is."""
         if self._named:
             return make_url(self._named).set(database=database)
-        return URL.create(
-            "postgresql+psycopg", "postgres", database=database, query={"host": str(self._folder)}
-        )
+        return URL.create("postgresql+psycopg", "postgres", database=database, query={"host": str(self._folder)})
 
     @contextmanager
     def database(self, template: str = "template0") -> Iterator[str]:
@@ -97,7 +95,19 @@ class PostgresqlServer:
             os.chown(self._folder, owner["user"], owner["group"])
         run: dict[str, Any] = {**owner, "cwd": self._folder, "env": _environment(programs)}
         made = subprocess.run(
-            [programs / "bin" / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
+            [
+                programs / "bin" / "initdb",
+                "-D",
+                data,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "-N",
+            ],
             **run,
             capture_output=True,
             text=True,

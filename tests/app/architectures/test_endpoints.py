@@ -12,6 +12,8 @@ from app.errors import NotReadyError
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
+pytestmark = pytest.mark.both_engines
+
 PostTask = Callable[..., dict[str, Any]]
 Cells = list[dict[str, str]]
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from app.database import Database
 
+pytestmark = pytest.mark.both_engines
+
 PostTask = Callable[..., dict[str, Any]]
 Cells = list[dict[str, str]]
 OBSERVATIONS = "/v1/tasks/digits/observations"

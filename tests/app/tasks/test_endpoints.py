@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from app.database import Database
 
+pytestmark = pytest.mark.both_engines
+
 TASK: dict[str, Any] = {
     "name": "digits",
     "search_space": "nasbench201",
