@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from app.database import Database
     from app.settings import Settings
 
+pytest_plugins = ["champion_fixtures"]
+
 DATABASE_FILE = "archcast.sqlite3"
 ENGINES = ("sqlite", "postgresql")
 

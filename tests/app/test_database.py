@@ -174,9 +174,10 @@ def test_a_row_that_many_insert_is_new_to_one_of_them(declared: Database, reopen
 def test_writers_of_the_same_rows_never_wait_in_a_circle(declared: Database, reopened: Reopen) -> None:
     processes = [declared, reopened(declared)]
     together = threading.Barrier(2)
-    rows = [_space(f"space-{number:03}") for number in range(300)]
+    rows = [_space(f"space-{number:04}") for number in range(2_000)]
 
     def insert(number: int) -> None:
+        processes[number].ping()  # connecting takes longer than inserting
         together.wait(timeout=30.0)
         with processes[number].write() as session:
             insert_new(session, SearchSpaceRecord, rows if number else rows[::-1])
@@ -184,7 +185,7 @@ def test_writers_of_the_same_rows_never_wait_in_a_circle(declared: Database, reo
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(insert, range(2)))
 
-    assert len(_names(declared)) == 300
+    assert len(_names(declared)) == 2_000
 
 
 @both_engines
