@@ -82,7 +82,7 @@ class PostgresqlServer:
     def stop(self) -> None:
         """Ends the server if it was started here."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)  # without waiting for clients
+            self._process.send_signal(signal.SIGQUIT)  # nothing of it is wanted any more
             self._process.wait(START_SECONDS)
         if not self._named:
             shutil.rmtree(self._folder, ignore_errors=True)
