@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
 from app import banner, memory, migration, observation_files, queue, worker
@@ -279,6 +280,9 @@ def _reported_errors() -> Iterator[None]:
     """Ends with exit code 1 and one line on stderr where something was refused."""
     try:
         yield
+    except OperationalError as error:
+        typer.echo(f"archcast: expected to reach the database, got: {error.orig}", err=True)
+        raise typer.Exit(1) from error
     except (ClientError, AppError, ValidationError, OSError) as error:
         typer.echo(f"archcast: {error}", err=True)
         items = error.problem.get("errors") if isinstance(error, ClientError) else None
