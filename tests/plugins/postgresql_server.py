@@ -31,6 +31,9 @@ SETTINGS = {
     "listen_addresses": "",  # nothing but the socket in the server's own folder
     "fsync": "off",
     "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",
     "max_connections": "200",
     "timezone": "Asia/Kathmandu",  # a server's time zone must not matter
 }
@@ -59,7 +62,7 @@ class PostgresqlServer:
     def database(self, template: str = "template0") -> Iterator[str]:
         """The URL of a new database with what the template holds; it is dropped in the end."""
         name = f"archcast_test_{os.getpid()}_{next(self._numbers)}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
         try:
             yield self.url(name).render_as_string(hide_password=False)
         finally:
