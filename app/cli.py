@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 import uvicorn
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
 from app import banner, memory, migration, observation_files, queue, worker
@@ -124,18 +125,16 @@ def _posted(url: str, task: str, batches: Iterator[list[dict[str, Any]]]) -> Ite
 
 
 def _recorded_directly(task: str, batches: Iterator[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    settings = Settings()
-    database = Database(settings.database_url)
-    migration.upgrade(database)
-    for batch in batches:
-        body = _checked(batch)
-        with database.read() as session:
-            taken = intake.take(session, task, body, len(batch))
-        drafts = taken.read()
-        with database.write() as session:
-            posted = observations.record(session, taken, drafts)
-        yield {"num_created": posted.num_created, "num_duplicates": posted.num_duplicates}
-    database.close()
+    with closing(Database(Settings().database_url)) as database:
+        migration.upgrade(database)
+        for batch in batches:
+            body = _checked(batch)
+            with database.read() as session:
+                taken = intake.take(session, task, body, len(batch))
+            drafts = taken.read()
+            with database.write() as session:
+                posted = observations.record(session, taken, drafts)
+            yield {"num_created": posted.num_created, "num_duplicates": posted.num_duplicates}
 
 
 def _checked(batch: list[dict[str, Any]]) -> ObservationBatch:
@@ -281,6 +280,9 @@ def _reported_errors() -> Iterator[None]:
     """Ends with exit code 1 and one line on stderr where something was refused."""
     try:
         yield
+    except OperationalError as error:
+        typer.echo(f"archcast: expected to reach the database, got: {error.orig}", err=True)
+        raise typer.Exit(1) from error
     except (ClientError, AppError, ValidationError, OSError) as error:
         typer.echo(f"archcast: {error}", err=True)
         items = error.problem.get("errors") if isinstance(error, ClientError) else None

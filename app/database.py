@@ -2,7 +2,8 @@
 
 On SQLite writers begin with BEGIN IMMEDIATE, so that they wait for each other instead of failing half-way, and wait in
 line inside one process; readers see the last committed state and are never kept waiting. On PostgreSQL readers get one
-snapshot and cannot write.
+snapshot and cannot write; writers see what was committed when each of their statements began (READ COMMITTED), run side by
+side, and lock what they decide by: a task's row, a job's row, or a `Turn` where there may be no row yet.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 BUSY_TIMEOUT_SECONDS = 60
-_MIGRATION_LOCK = 7_275_832  # any number that nothing else on the server locks
+_IDLE_TIMEOUT_SECONDS = 300  # a process that froze inside a transaction holds its locks no longer than this
 
 
 def _to_json(value: object) -> str:
@@ -27,23 +30,33 @@ def _to_json(value: object) -> str:
 
 
 _SHARED: dict[str, Any] = {
-    "pool_size": 20,
-    "max_overflow": 40,
     "pool_use_lifo": True,  # the connections used last again, so that few fill their caches
     "json_serializer": _to_json,
     "json_deserializer": orjson.loads,
 }
+_SERVER_POOL = {"pool_size": 10, "max_overflow": 10}  # of each process: a server allows 100 connections by default
+_SERVER_CONNECTION = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+class Turn(IntEnum):
+    """What only one transaction at a time may decide. Any numbers that nobody else locks in the same database."""
+
+    MIGRATE = 7_275_832
+    CHANGE_CHAMPION = 7_275_833
+    SCHEDULE_FINE_TUNE = 7_275_834
 
 
 class Database:
     """Opens transactions. May be shared by all threads; one transaction belongs to one thread.
 
     Raises:
-        ValueError: if the URL names an in-memory SQLite database, which threads cannot share.
+        ValueError: if the URL names an in-memory SQLite database, which threads cannot share, or another kind of database.
     """
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
+        if self.url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ValueError(f"expected a URL such as sqlite:///FILE or postgresql+psycopg://HOST/NAME, got {self.url}")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(self.url) if self.is_sqlite else _server_engine(self.url)
         self._readers, self._writers = _reading(self.engine), _writing(self.engine)
@@ -79,7 +92,17 @@ class Database:
 
 
 def _server_engine(url: URL) -> Engine:
-    return create_engine(url, pool_pre_ping=True, **_SHARED)
+    defaults = {name: value for name, value in _SERVER_CONNECTION.items() if name not in url.query}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=defaults, **_SERVER_POOL, **_SHARED)
+    event.listen(engine, "connect", _configure_server)
+    return engine
+
+
+def _configure_server(connection: Any, _record: object) -> None:
+    connection.autocommit = True
+    connection.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT_SECONDS}s'")
+    connection.autocommit = False
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -89,6 +112,8 @@ def _sqlite_engine(url: URL) -> Engine:
     engine = create_engine(
         url,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        pool_size=20,
+        max_overflow=40,
         **_SHARED,
     )
     event.listen(engine, "connect", _configure_sqlite)
@@ -116,7 +141,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 def _rebuilding(connection: Connection) -> Iterator[None]:
     if connection.dialect.name != "sqlite":
         with connection.begin():
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # another process may migrate for long
+            connection.execute(_turn(Turn.MIGRATE))
             yield
         return
     driver: Any = connection.connection.driver_connection
@@ -143,9 +169,42 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if access == "read" else "BEGIN IMMEDIATE")
 
 
+def now(session: Session) -> datetime:
+    """The present moment by the clock that all processes share: the server's, or this machine's where there is a file."""
+    if session.get_bind().dialect.name == "postgresql":
+        moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+        return moment.astimezone(UTC)
+    return datetime.now(UTC)
+
+
+def take_turns(session: Session, turn: Turn) -> None:
+    """Waits until no other transaction has this turn, and keeps it until this one ends. On SQLite writers wait in line
+    anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_turn(turn))
+
+
+def _turn(turn: Turn) -> Any:
+    return select(func.pg_advisory_xact_lock(int(turn)))
+
+
 def insert_new(session: Session, table: type[DeclarativeBase], rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts the rows whose keys are new and leaves the others as they are."""
-    dialect = session.get_bind().dialect.name
-    statement: Any = {"sqlite": sqlite, "postgresql": postgresql}[dialect].insert(table).on_conflict_do_nothing()
+    """Inserts the rows whose keys are new and leaves the others as they are.
+
+    In the order of their keys: two transactions that insert the same rows wait for each other, but never in a circle.
+    """
+    keys = [column.name for column in inspect(table).primary_key]
     if rows:
-        session.execute(statement, list(rows))
+        ordered = sorted(rows, key=lambda row: [row[key] for key in keys])
+        session.execute(_insert_or_leave(session, table), ordered)
+
+
+def insert_if_new(session: Session, table: type[DeclarativeBase], row: dict[str, Any]) -> Any | None:
+    """Inserts the row; its primary key, or None if a unique key of it is taken. Waits for others who insert the same."""
+    statement = _insert_or_leave(session, table).values(**row).returning(*inspect(table).primary_key)
+    return session.scalar(statement)
+
+
+def _insert_or_leave(session: Session, table: type[DeclarativeBase]) -> Any:
+    dialect = session.get_bind().dialect.name
+    return {"sqlite": sqlite, "postgresql": postgresql}[dialect].insert(table).on_conflict_do_nothing()

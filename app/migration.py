@@ -17,7 +17,10 @@ HEAD, BASE = "head", "base"
 
 
 def upgrade(database: Database, revision: str = HEAD) -> None:
-    """Runs the migrations that are missing, all or none of them. Processes that start together wait for each other."""
+    """Runs the migrations that are missing, all or none of them. Processes that start together wait for each other; where
+    nothing is missing, nobody is kept waiting."""
+    if revision == HEAD and is_current(database):
+        return
     with database.migrate() as connection:
         command.upgrade(_config(connection), revision)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import CursorResult, and_, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import CursorResult, and_, case, not_, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
+from app.database import insert_if_new, now
 from app.tables import JobRecord, utc_now
 
 ADAPT = "adapt"
@@ -55,14 +55,22 @@ def enqueue(
     session: Session, kind: str, payload: Mapping[str, Any], dedupe_key: str | None = None, priority: int = 0
 ) -> int | None:
     """Queues work; the job's id, or None when a job with this dedupe key is waiting already (the higher priority counts)."""
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     values = {"kind": kind, "payload": dict(payload), "dedupe_key": dedupe_key, "priority": priority}
-    statement = insert(JobRecord).values(**values).on_conflict_do_nothing(index_elements=[JobRecord.dedupe_key])
-    created = session.scalar(statement.returning(JobRecord.id))
-    if created is None:
-        waiting = and_(JobRecord.dedupe_key == dedupe_key, JobRecord.priority < priority)
-        session.execute(update(JobRecord).where(waiting).values(priority=priority))
-    return created
+    while True:
+        created: int | None = insert_if_new(session, JobRecord, values)
+        if created is not None or (dedupe_key is not None and _join(session, dedupe_key, priority)):
+            return created
+
+
+def _join(session: Session, dedupe_key: str, priority: int) -> bool:
+    """Lets a waiting job stand for another; False if it was claimed meanwhile.
+
+    Its row is locked from here on, so that no worker takes it before the caller has committed what the job is to see.
+    """
+    higher = case((JobRecord.priority < priority, priority), else_=JobRecord.priority)
+    statement = update(JobRecord).where(JobRecord.dedupe_key == dedupe_key).values(priority=higher)
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return cast("CursorResult[Any]", result).rowcount > 0
 
 
 def enqueue_adaptation(session: Session, task_id: int, priority: int = 0) -> int | None:
@@ -75,7 +83,7 @@ def enqueue_adaptation(session: Session, task_id: int, priority: int = 0) -> int
 
 def has_work(session: Session, kinds: Sequence[str]) -> bool:
     """Whether `claim` would find something: a read, so that idle workers never take the write lock."""
-    return session.scalar(select(JobRecord.id).where(_is_due(kinds)).limit(1)) is not None
+    return session.scalar(select(JobRecord.id).where(_is_due(kinds, now(session))).limit(1)) is not None
 
 
 def claim(session: Session, owner: str, kinds: Sequence[str], lease_seconds: float) -> ClaimedJob | None:
@@ -83,10 +91,11 @@ def claim(session: Session, owner: str, kinds: Sequence[str], lease_seconds: flo
 
     Its dedupe key is free again from here on.
     """
-    _close_abandoned(session, kinds)
+    moment = now(session)
+    _close_abandoned(session, kinds, moment)
     order = (JobRecord.priority.desc(), JobRecord.id)
-    due = select(JobRecord.id).where(_is_due(kinds)).order_by(*order).limit(1).with_for_update(skip_locked=True)
-    now = utc_now()
+    is_open = and_(_is_due(kinds, moment), not_(_is_abandoned()))
+    due = select(JobRecord.id).where(is_open).order_by(*order).limit(1).with_for_update(skip_locked=True)
     statement = (
         update(JobRecord)
         .where(JobRecord.id == due.scalar_subquery())
@@ -95,8 +104,8 @@ def claim(session: Session, owner: str, kinds: Sequence[str], lease_seconds: flo
             dedupe_key=None,
             attempts=JobRecord.attempts + 1,
             lease_owner=owner,
-            lease_expires_at=now + timedelta(seconds=lease_seconds),
-            started_at=now,
+            lease_expires_at=moment + timedelta(seconds=lease_seconds),
+            started_at=moment,
         )
         .returning(JobRecord.id, JobRecord.kind, JobRecord.payload, JobRecord.attempts)
         .execution_options(synchronize_session=False)
@@ -105,27 +114,31 @@ def claim(session: Session, owner: str, kinds: Sequence[str], lease_seconds: flo
     return None if row is None else ClaimedJob(row.id, row.kind, row.payload, row.attempts)
 
 
-def _is_due(kinds: Sequence[str]) -> ColumnElement[bool]:
+def _is_due(kinds: Sequence[str], moment: datetime) -> ColumnElement[bool]:
     """Queued and its pause is over, or running under a lease that ran out."""
     return and_(
         JobRecord.state.in_(("queued", "running")),
         JobRecord.kind.in_(kinds),
-        or_(JobRecord.lease_expires_at.is_(None), JobRecord.lease_expires_at < utc_now()),
+        or_(JobRecord.lease_expires_at.is_(None), JobRecord.lease_expires_at < moment),
     )
 
 
-def _close_abandoned(session: Session, kinds: Sequence[str]) -> None:
-    """Ends running jobs whose lease ran out and that nobody is to take over."""
-    abandoned = and_(_is_due(kinds), JobRecord.state == "running")
-    error = f"the worker stopped answering in {MAX_ATTEMPTS} attempts"
-    _change(session, and_(abandoned, JobRecord.cancel_requested), state="cancelled", finished_at=utc_now())
-    _change(
-        session,
-        and_(abandoned, JobRecord.attempts >= MAX_ATTEMPTS),
-        state="failed",
-        error=error,
-        finished_at=utc_now(),
-    )
+def _is_abandoned() -> ColumnElement[bool]:
+    """Was running, and nobody is to take it over when its lease runs out."""
+    return and_(JobRecord.state == "running", or_(JobRecord.cancel_requested, JobRecord.attempts >= MAX_ATTEMPTS))
+
+
+def _close_abandoned(session: Session, kinds: Sequence[str], moment: datetime) -> None:
+    """Ends running jobs whose lease ran out and that nobody is to take over; those that others are ending are skipped."""
+    query = select(JobRecord).where(_is_due(kinds, moment), _is_abandoned())
+    for record in session.scalars(query.with_for_update(skip_locked=True)):
+        record.state, record.finished_at = "failed", moment
+        if record.cancel_requested:
+            record.state = "cancelled"
+        else:
+            record.error = f"the worker stopped answering in {MAX_ATTEMPTS} attempts"
+        _release(record)
+    session.flush()
 
 
 def progress(
@@ -141,7 +154,7 @@ def progress(
     record = _held(session, job_id, owner)
     if record is None:
         return Heartbeat(is_held=False, is_cancelled=True)
-    record.lease_expires_at = utc_now() + timedelta(seconds=lease_seconds)
+    record.lease_expires_at = now(session) + timedelta(seconds=lease_seconds)
     if percent is not None:
         record.percent = min(100.0, max(0.0, percent))
     if stage is not None:
@@ -167,12 +180,12 @@ def fail(session: Session, job_id: int, owner: str, error: str, is_retryable: bo
     record = _held(session, job_id, owner)
     if record is None:
         return False
-    record.error = error
+    record.error = error = error.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps no NUL
     record.log_tail = _with_line(record.log_tail, f"attempt {record.attempts}: {error}")
     _release(record)
     if is_retryable and record.attempts < MAX_ATTEMPTS and not record.cancel_requested:
         pause = _FIRST_PAUSE_SECONDS * 4.0 ** (record.attempts - 1)
-        record.state, record.lease_expires_at = "queued", utc_now() + timedelta(seconds=pause)
+        record.state, record.lease_expires_at = "queued", now(session) + timedelta(seconds=pause)
     else:
         record.state = "cancelled" if record.cancel_requested else "failed"
         record.finished_at = utc_now()
@@ -225,9 +238,3 @@ def _release(record: JobRecord) -> None:
 def _with_line(log_tail: str, line: str) -> str:
     stamped = f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {line}\n"
     return (log_tail + stamped)[-_LOG_TAIL_CHARACTERS:]
-
-
-def _change(session: Session, condition: ColumnElement[bool], **values: Any) -> int:
-    statement = update(JobRecord).where(condition).values(lease_owner=None, lease_expires_at=None, **values)
-    result = session.execute(statement.execution_options(synchronize_session=False))
-    return cast("CursorResult[Any]", result).rowcount

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app import queue
@@ -109,7 +109,7 @@ class Worker:
         while not self.stopping.is_set():
             try:
                 found = self.run_one(kinds)
-            except OperationalError:
+            except SQLAlchemyError:
                 _logger.exception("expected to reach the database, got an error; trying again")
                 found = False
             if not found:
@@ -156,7 +156,7 @@ class Worker:
         while not ended.wait(pause):
             try:
                 self._report(job, progress)
-            except OperationalError:  # the lease outlives a few missed beats
+            except SQLAlchemyError:  # the lease outlives a few missed beats
                 _logger.exception("expected to report job %d, got an error; trying again", job.id)
 
     def _report(self, job: ClaimedJob, progress: Progress) -> None:
@@ -222,7 +222,7 @@ class FineTuneSupervisor:
         while not self._stopping.wait(self._settings.worker_poll_seconds):
             try:
                 self._look()
-            except OperationalError:
+            except SQLAlchemyError:
                 _logger.exception("expected to reach the database, got an error; trying again")
         if self._process is not None:
             self._process.stop()

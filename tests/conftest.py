@@ -1,10 +1,15 @@
-"""The service on a temporary SQLite file. Heavy imports happen inside the fixtures, so that other tests need not wait."""
+"""The service on a database of its own. Heavy imports happen inside the fixtures, so that other tests need not wait.
+
+Tests marked `both_engines` run on SQLite and on PostgreSQL, the others on SQLite alone.
+"""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +18,98 @@ import pytest
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
+    from postgresql_server import PostgresqlServer
 
     from app.database import Database
     from app.settings import Settings
 
+pytest_plugins = ["champion_fixtures"]
+
 DATABASE_FILE = "archcast.sqlite3"
+ENGINES = ("sqlite", "postgresql")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs tests marked `both_engines` on every engine."""
+    if "engine" in metafunc.fixturenames and metafunc.definition.get_closest_marker("both_engines"):
+        metafunc.parametrize("engine", ENGINES, indirect=True)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """What kind of database the test runs on."""
+    name: str = getattr(request, "param", "sqlite")
+    return name
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL for as long as the tests run."""
+    from postgresql_server import PostgresqlServer, UnavailableError
+
+    server = PostgresqlServer()
+    try:
+        server.start()
+    except UnavailableError as error:
+        pytest.skip(f"NO POSTGRESQL, SO HALF OF THE CONTRACT IS NOT TESTED: {error}")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgresql: PostgresqlServer) -> Iterator[str]:
+    """The name of a migrated database on the server, to be copied."""
+    from app import migration
+    from app.database import Database
+
+    with postgresql.database() as url:
+        database = Database(url)
+        migration.upgrade(database)
+        database.close()
+        yield str(database.url.database)
+
+
+@pytest.fixture
+def new_database(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], Database]]:
+    """Opens databases without any table."""
+    from app.database import Database
+
+    with ExitStack() as kept:
+
+        def opened() -> Database:
+            if engine == "sqlite":
+                url = f"sqlite:///{Path(tempfile.mkdtemp(dir=tmp_path)) / 'new folder' / 'empty.sqlite3'}"
+            else:
+                url = kept.enter_context(request.getfixturevalue("postgresql").database())
+            return kept.enter_context(closing(Database(url)))
+
+        yield opened
+
+
+@pytest.fixture
+def reopened() -> Iterator[Callable[[Database], Database]]:
+    """Opens a database once more, as another process does."""
+    from app.database import Database
+
+    with ExitStack() as kept:
+
+        def again(database: Database) -> Database:
+            url = database.url.render_as_string(hide_password=False)
+            return kept.enter_context(closing(Database(url)))
+
+        yield again
+
+
+@pytest.fixture
+def migrated_url(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database that is migrated and empty."""
+    if engine == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / DATABASE_FILE)
+        yield f"sqlite:///{tmp_path / DATABASE_FILE}"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    with server.database(request.getfixturevalue("migrated_template")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +128,13 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, migrated_file: Path) -> Settings:
+def settings(tmp_path: Path, migrated_url: str) -> Settings:
     """Settings of a service whose database is migrated and empty."""
     from app.settings import Settings
 
-    shutil.copy(migrated_file, tmp_path / DATABASE_FILE)
     return Settings(
         data_dir=tmp_path,
+        database_url=migrated_url,
         embedded_worker=False,
         max_body_bytes=2**20,
         max_observations_per_request=1_000,
@@ -51,14 +143,16 @@ def settings(tmp_path: Path, migrated_file: Path) -> Settings:
 
 
 @pytest.fixture
-def app(settings: Settings, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+def app(settings: Settings, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
     """The service, not started; with a champion only for tests that ask for one, so that the others load no surrogate."""
     from app.main import create_app
     from app.model_versions import service as model_versions
 
     if "champion" not in request.fixturenames:
         monkeypatch.setattr(model_versions, "register_shipped", lambda database: None)
-    return create_app(settings)
+    created = create_app(settings)
+    yield created
+    created.state.database.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app import queue
-from app.database import Database
+from app.database import Database, Turn, take_turns
 from app.errors import NotFoundError
 from app.fine_tunes import repository
 from app.fine_tunes.schemas import FineTuneBody, FineTuneReply
@@ -36,6 +36,7 @@ def start(session: Session, body: FineTuneBody) -> JobRecord:
 
 def start_if_due(session: Session, settings: Settings) -> int | None:
     """Queues a fine-tune if enough was observed since the last one or its time has come; the job's id if it did."""
+    take_turns(session, Turn.SCHEDULE_FINE_TUNE)  # other workers ask the same question
     last = repository.last_job(session)
     if last is not None and last.state not in queue.FINAL_STATES:
         return None

@@ -10,6 +10,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased, undefer
 from sqlalchemy.sql.elements import ColumnElement
 
+from app.database import insert_if_new
 from app.errors import NotFoundError
 from app.inference.notations import restored_architecture, search_space
 from app.tables import (
@@ -297,6 +298,9 @@ def digest(session: Session) -> tuple[object, ...]:
             select(AliasRecord.model_version_id).where(AliasRecord.name == CHAMPION).scalar_subquery(),
             select(func.count(AdaptationRecord.id)).scalar_subquery(),
             select(func.max(AdaptationRecord.created_at)).scalar_subquery(),
+            select(func.sum(AdaptationRecord.task_revision)).scalar_subquery(),
+            # of every run another one: shows what was replaced, in whatever order several workers' clocks put them
+            select(func.sum(AdaptationRecord.seconds)).scalar_subquery(),
             select(func.count(TaskRecord.id)).scalar_subquery(),
             select(func.sum(TaskRecord.revision)).scalar_subquery(),
         )
@@ -327,8 +331,10 @@ def save_adaptation(session: Session, adaptation: AdaptationRecord) -> bool:
     )
     existing = session.scalar(query.with_for_update())
     if existing is None:
-        session.add(adaptation)
-        return True
+        row = {name: getattr(adaptation, name) for name in ("task_id", "model_version_id", *_REPLACED)}
+        if insert_if_new(session, AdaptationRecord, row) is not None:
+            return True
+        existing = session.scalars(query.with_for_update()).one()  # another worker was faster
     if existing.task_revision > adaptation.task_revision:
         return False
     for name in _REPLACED:

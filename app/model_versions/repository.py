@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.database import insert_new
+from app.database import Turn, insert_new, take_turns
 from app.tables import AliasRecord, ModelVersionRecord, PromotionRecord, utc_now
 
 CHAMPION, CANDIDATE = "champion", "candidate"
@@ -31,9 +31,10 @@ def add_new(session: Session, row: dict[str, Any]) -> None:
 
 
 def aliases(session: Session, *, for_update: bool = False) -> dict[str, str]:
-    """What every alias means."""
-    query = select(AliasRecord).execution_options(populate_existing=True)
-    records = session.scalars(query.with_for_update() if for_update else query)
+    """What every alias means; `for_update` until this transaction ends, also where there is none yet."""
+    if for_update:
+        take_turns(session, Turn.CHANGE_CHAMPION)
+    records = session.scalars(select(AliasRecord).execution_options(populate_existing=True))
     return {record.name: record.model_version_id for record in records}
 
 
@@ -41,7 +42,7 @@ def point(session: Session, name: str, version: str) -> None:
     """Makes the alias mean that version."""
     now = utc_now()
     insert_new(session, AliasRecord, [{"name": name, "model_version_id": version, "changed_at": now}])
-    record = session.get_one(AliasRecord, name, with_for_update=True)
+    record = session.get_one(AliasRecord, name)
     record.model_version_id, record.changed_at = version, now
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.database import insert_new
+from app.database import insert_if_new, insert_new
 from app.tables import SearchSpaceRecord
 
 
@@ -26,3 +26,8 @@ def page(session: Session, after: str | None, limit: int) -> Sequence[SearchSpac
 def add_new(session: Session, rows: Iterable[dict[str, Any]]) -> None:
     """Adds the search spaces whose names are new and leaves the others as they are."""
     insert_new(session, SearchSpaceRecord, list(rows))
+
+
+def add_if_new(session: Session, row: dict[str, Any]) -> bool:
+    """Adds the search space if its name is new; whether it is."""
+    return insert_if_new(session, SearchSpaceRecord, row) is not None

@@ -79,13 +79,12 @@ def declare(session: Session, body: SearchSpaceIn) -> tuple[SearchSpaceRecord, b
         ConflictError: if the name is taken by a different one.
     """
     notations.declared_search_space(body.name, body.definition)
-    existing = repository.find(session, body.name)
-    if existing is None:
-        repository.add_new(session, [{**body.model_dump(), "kind": "declared"}])
+    is_new = repository.find(session, body.name) is None
+    is_new = is_new and repository.add_if_new(session, {**body.model_dump(), "kind": "declared"})
     record = find(session, body.name)
     if record.definition != body.definition:
         raise ConflictError(f"expected a new name or the same definition, got another definition of {body.name!r}")
-    return record, existing is None
+    return record, is_new
 
 
 def sample(record: SearchSpaceRecord, count: int, seed: int | None) -> SampleOut:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app import queue
-from app.database import insert_new
+from app.database import insert_if_new
 from app.tables import AdaptationRecord, AliasRecord, JobRecord, SearchSpaceRecord, TaskRecord
 
 CHAMPION = "champion"
@@ -40,7 +40,7 @@ def by_id(session: Session, task_id: int, *, for_update: bool = False) -> TaskRe
 
 def _one(session: Session, condition: ColumnElement[bool], for_update: bool) -> TaskRecord | None:
     query = select(TaskRecord).where(condition)
-    return session.scalar(query.with_for_update() if for_update else query)
+    return session.scalar(query.with_for_update(key_share=True) if for_update else query)  # others may refer to it
 
 
 def page(session: Session, after: int | None, limit: int, search_space: str | None) -> Sequence[TaskRecord]:
@@ -61,9 +61,9 @@ def has_observed_sibling(session: Session, record: TaskRecord) -> bool:
     return session.scalar(select(TaskRecord.id).where(other).limit(1)) is not None
 
 
-def add_new(session: Session, row: dict[str, Any]) -> None:
-    """Adds the task if its name is new."""
-    insert_new(session, TaskRecord, [row])
+def add_new(session: Session, row: dict[str, Any]) -> bool:
+    """Adds the task if its name is new; whether it is."""
+    return insert_if_new(session, TaskRecord, row) is not None
 
 
 def has_search_space(session: Session, name: str) -> bool:

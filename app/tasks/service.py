@@ -73,16 +73,14 @@ def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
     if not repository.has_search_space(session, body.search_space):
         raise _invalid("search_space", f"expected the name of a search space, got {body.search_space!r}")
     row = _row(body)
-    existing = repository.by_name(session, body.name)
-    if existing is None:
-        repository.add_new(session, row)
+    is_new = repository.by_name(session, body.name) is None and repository.add_new(session, row)
     record = find(session, body.name)
-    if existing is None and repository.has_observed_sibling(session, record):
+    if is_new and repository.has_observed_sibling(session, record):
         queue.enqueue_adaptation(session, record.id)  # they have something to say before anything of it is measured
     changed = [name for name in _CONTENT if getattr(record, name) != row[name]]
     if changed:
         raise ConflictError(f"expected a new name or the same task, got another {', '.join(changed)} of {body.name!r}")
-    return record, existing is None
+    return record, is_new
 
 
 def _row(body: TaskIn) -> dict[str, Any]:

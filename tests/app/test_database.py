@@ -1,28 +1,41 @@
-"""Transactions: one state for readers, writers wait in line, nothing half-written."""
+"""Transactions: one state for readers, nothing half-written, and no circle of writers that wait for each other."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app.database import Database
+from app import database as databases
+from app.database import Database, Turn, insert_if_new, insert_new, take_turns
+from app.tables import SearchSpaceRecord, Table, TaskRecord
+
+both_engines = pytest.mark.both_engines
+
+Reopen = Callable[[Database], Database]
 
 
 @pytest.fixture
-def counters(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'new folder' / 'counters.sqlite3'}")
+def counters(new_database: Callable[[], Database]) -> Database:
+    database = new_database()
     with database.write() as session:
         session.execute(text("CREATE TABLE parents (id INTEGER PRIMARY KEY)"))
         session.execute(text("CREATE TABLE counters (n INTEGER, parent INTEGER REFERENCES parents (id))"))
         session.execute(text("INSERT INTO counters (n) VALUES (0)"))
-    yield database
-    database.close()
+    return database
+
+
+@pytest.fixture
+def declared(new_database: Callable[[], Database]) -> Database:
+    """A database with the application's tables."""
+    database = new_database()
+    Table.metadata.create_all(database.engine)
+    return database
 
 
 def _count(database: Database) -> int:
@@ -32,16 +45,28 @@ def _count(database: Database) -> int:
 
 def _increment(database: Database) -> None:
     with database.write() as session:
+        take_turns(session, Turn.CHANGE_CHAMPION)
         now = session.execute(text("SELECT n FROM counters")).scalar_one()
         session.execute(text("UPDATE counters SET n = :n"), {"n": now + 1})
 
 
+def _space(name: str, description: str = "") -> dict[str, object]:
+    return {"name": name, "kind": "graph", "description": description}
+
+
+def _names(database: Database) -> list[str]:
+    with database.read() as session:
+        return list(session.scalars(select(SearchSpaceRecord.name).order_by(SearchSpaceRecord.name)))
+
+
+@both_engines
 def test_a_write_is_kept_when_its_block_ends(counters: Database) -> None:
     _increment(counters)
 
     assert _count(counters) == 1
 
 
+@both_engines
 def test_a_write_that_raises_leaves_nothing_behind(counters: Database) -> None:
     def fail_half_way() -> None:
         with counters.write() as session:
@@ -54,16 +79,17 @@ def test_a_write_that_raises_leaves_nothing_behind(counters: Database) -> None:
     assert _count(counters) == 0
 
 
-def test_concurrent_read_then_write_transactions_lose_no_update(counters: Database) -> None:
-    other_process = Database(counters.url.render_as_string())  # a second object waits at the file, not in line
+@both_engines
+def test_read_then_write_transactions_that_take_turns_lose_no_update(counters: Database, reopened: Reopen) -> None:
+    other_process = reopened(counters)  # a second object waits at the file, not in line
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: _increment(counters if n % 2 else other_process), range(100)))
 
     assert _count(counters) == 100
-    other_process.close()
 
 
+@both_engines
 def test_a_reader_sees_one_state_while_others_write(counters: Database) -> None:
     with counters.read() as session:
         before = session.execute(text("SELECT n FROM counters")).scalar_one()
@@ -76,14 +102,16 @@ def test_a_reader_sees_one_state_while_others_write(counters: Database) -> None:
     assert (before, after, _count(counters)) == (0, 0, 1)
 
 
+@both_engines
 def test_a_reader_cannot_write(counters: Database) -> None:
-    with pytest.raises(OperationalError, match="readonly"), counters.read() as session:
+    with pytest.raises(DBAPIError, match=r"read-?only"), counters.read() as session:
         session.execute(text("UPDATE counters SET n = 5"))
 
     _increment(counters)  # the connection it used is free to write again
     assert _count(counters) == 1
 
 
+@both_engines
 def test_foreign_keys_are_enforced(counters: Database) -> None:
     with pytest.raises(IntegrityError), counters.write() as session:
         session.execute(text("UPDATE counters SET parent = 77"))
@@ -92,3 +120,98 @@ def test_foreign_keys_are_enforced(counters: Database) -> None:
 def test_an_in_memory_database_is_refused() -> None:
     with pytest.raises(ValueError, match="threads can share"):
         Database("sqlite://")
+
+
+def test_another_kind_of_database_is_refused_without_showing_its_password() -> None:
+    with pytest.raises(ValueError, match="postgresql\\+psycopg") as refused:
+        Database("mysql://archcast:secret@db/archcast")
+
+    assert "secret" not in str(refused.value)
+
+
+@both_engines
+def test_rows_of_taken_keys_are_left_as_they_are(declared: Database) -> None:
+    with declared.write() as session:
+        insert_new(session, SearchSpaceRecord, [_space("b", "first")])
+        insert_new(session, SearchSpaceRecord, [_space("c"), _space("b", "second"), _space("a")])
+        insert_new(session, SearchSpaceRecord, [])
+
+    assert _names(declared) == ["a", "b", "c"]
+    with declared.read() as session:
+        assert session.get_one(SearchSpaceRecord, "b").description == "first"
+
+
+@both_engines
+def test_a_new_row_answers_its_key_and_a_taken_one_none(declared: Database) -> None:
+    task = {
+        "search_space": "a", "dataset": "d", "metric": "m", "unit": "u", "direction": "maximize", "details": {"a": 1}
+    }  # fmt: skip
+    with declared.write() as session:
+        assert insert_if_new(session, SearchSpaceRecord, _space("a")) == "a"
+        assert insert_if_new(session, SearchSpaceRecord, _space("a", "again")) is None
+        first = insert_if_new(session, TaskRecord, {"name": "first", **task})
+        assert insert_if_new(session, TaskRecord, {"name": "first", **task}) is None
+
+    with declared.read() as session:
+        assert session.get_one(TaskRecord, first).details == {"a": 1}
+
+
+@both_engines
+def test_a_row_that_many_insert_is_new_to_one_of_them(declared: Database, reopened: Reopen) -> None:
+    processes = [declared, reopened(declared)]
+
+    def insert(number: int) -> object:
+        with processes[number % 2].write() as session:
+            return insert_if_new(session, SearchSpaceRecord, _space("a"))
+
+    with ThreadPoolExecutor(8) as threads:
+        inserted = list(threads.map(insert, range(8)))
+
+    assert sorted(map(str, inserted)) == ["None"] * 7 + ["a"]
+
+
+@both_engines
+def test_writers_of_the_same_rows_never_wait_in_a_circle(declared: Database, reopened: Reopen) -> None:
+    processes = [declared, reopened(declared)]
+    together = threading.Barrier(2)
+    rows = [_space(f"space-{number:04}") for number in range(2_000)]
+
+    def insert(number: int) -> None:
+        processes[number].ping()  # connecting takes longer than inserting
+        together.wait(timeout=30.0)
+        with processes[number].write() as session:
+            insert_new(session, SearchSpaceRecord, rows if number else rows[::-1])
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(insert, range(2)))
+
+    assert len(_names(declared)) == 2_000
+
+
+@both_engines
+def test_a_turn_is_kept_until_its_transaction_ends(declared: Database, reopened: Reopen) -> None:
+    other, order = reopened(declared), []
+
+    def follow() -> None:
+        with other.write() as session:
+            take_turns(session, Turn.SCHEDULE_FINE_TUNE)
+            order.append("second")
+
+    with declared.write() as session:
+        take_turns(session, Turn.SCHEDULE_FINE_TUNE)
+        thread = threading.Thread(target=follow)
+        thread.start()
+        thread.join(timeout=0.2)
+        order.append("first")
+    thread.join(timeout=30.0)
+
+    assert order == ["first", "second"]
+
+
+@both_engines
+def test_the_moment_of_the_database_is_aware_and_in_utc(declared: Database) -> None:
+    with declared.read() as session:
+        moment = databases.now(session)
+
+    assert moment.utcoffset() == timedelta(0)
+    assert abs(moment - datetime.now(UTC)) < timedelta(hours=1)

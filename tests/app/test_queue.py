@@ -15,6 +15,8 @@ from app.database import Database
 from app.settings import Settings
 from app.tables import JobRecord, utc_now
 
+pytestmark = pytest.mark.both_engines
+
 LEASE = 30.0
 
 

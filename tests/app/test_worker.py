@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from app import queue
 from app.database import Database
@@ -19,7 +19,7 @@ from app.worker import Conclusion, Progress, Work, Worker
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-pytestmark = pytest.mark.usefixtures("champion")
+pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("champion")]
 
 Cells = list[dict[str, str]]
 
@@ -182,6 +182,25 @@ def test_an_adaptation_of_an_older_support_set_replaces_no_newer_one(
 
     with database.read() as session:
         assert session.scalars(select(AdaptationRecord.num_observations)).all() == [4]
+
+
+def test_a_running_worker_outlives_what_the_database_refuses(
+    worker: Worker, database: Database, stopping: threading.Event
+) -> None:
+    def refused(session: Any) -> dict[str, Any]:
+        session.execute(text("INSERT INTO notations VALUES ('no such architecture', 'no such space', '')"))
+        return {}
+
+    def last(session: Any) -> dict[str, Any]:
+        stopping.set()
+        return {"is_last": True}
+
+    conclusions = [refused, last]
+    first, second = queued(database), queued(database)
+
+    doing(worker, lambda _payload, _progress: conclusions.pop(0)).run([queue.ADAPT])
+
+    assert [job(database, one).state for one in (first, second)] == ["running", "done"]
 
 
 def test_a_running_worker_ends_when_it_is_told(worker: Worker, stopping: threading.Event) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,13 +20,35 @@ from app.database import Database
 from app.tables import Table
 
 VERSIONS = sorted((Path(migrations.__file__).parent / "versions").glob("*.py"))
+PROCESS = """
+import sys
+from app import migration
+from app.database import Database
+database = Database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+migration.upgrade(database)
+print(migration.is_current(database))
+"""
+DEFINITIONS = {
+    "sqlite": ["SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"],
+    "postgresql": [
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace",
+        "SELECT attrelid::regclass || '.' || attname, format_type(atttypid, atttypmod) || ' ' || attnotnull || ' ' || "
+        "coalesce(pg_get_expr(adbin, adrelid), '') FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid "
+        "LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum "
+        "WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0",
+    ],
+}
+
+both_engines = pytest.mark.both_engines
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'migrated.sqlite3'}")
-    yield database
-    database.close()
+def empty(new_database: Callable[[], Database]) -> Database:
+    return new_database()
 
 
 def _tables(database: Database) -> set[str]:
@@ -33,39 +57,52 @@ def _tables(database: Database) -> set[str]:
         return set(inspect(connection).get_table_names()) - {"alembic_version"}
 
 
+def _definitions(database: Database) -> set[tuple[str, str]]:
+    """The database's own words for columns, indexes and constraints."""
+    found: set[tuple[str, str]] = set()
+    with database.read() as session:
+        for query in DEFINITIONS[database.engine.dialect.name]:
+            found.update((name, " ".join(sql.split())) for name, sql in session.execute(text(query)))
+    return {(name, sql) for name, sql in found if "alembic_version" not in name}
+
+
+@both_engines
 def test_the_migrated_schema_equals_the_declared_one(empty: Database) -> None:
     migration.upgrade(empty)
 
     with empty.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Table.metadata) == []
 
 
-def test_partial_indexes_and_constraint_names_are_the_declared_ones(empty: Database, tmp_path: Path) -> None:
-    declared = Database(f"sqlite:///{tmp_path / 'declared.sqlite3'}")
+@both_engines
+def test_the_database_has_the_same_words_for_the_migrated_and_the_declared_schema(
+    new_database: Callable[[], Database],
+) -> None:
+    migrated, declared = new_database(), new_database()
     Table.metadata.create_all(declared.engine)
-    migration.upgrade(empty)
 
-    def indexes(database: Database) -> dict[str, str]:
-        with database.read() as session:
-            rows = session.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"))
-            return {name: " ".join(sql.split()) for name, sql in rows}
+    migration.upgrade(migrated)
 
-    assert indexes(empty) == indexes(declared)
-    declared.close()
+    assert _definitions(migrated) == _definitions(declared)
+    assert any("superseded_by_id IS NULL" in sql for _, sql in _definitions(migrated))
 
 
+@both_engines
 def test_the_way_down_and_up_again_ends_where_it_began(empty: Database) -> None:
     migration.upgrade(empty)
-    migrated = _tables(empty)
+    migrated = _tables(empty), _definitions(empty)
 
     migration.downgrade(empty)
     assert _tables(empty) == set()
     migration.upgrade(empty)
 
-    assert _tables(empty) == migrated == set(Table.metadata.tables)
+    assert (_tables(empty), _definitions(empty)) == migrated
+    assert _tables(empty) == set(Table.metadata.tables)
 
 
+@both_engines
 def test_upgrading_what_is_current_keeps_the_data(empty: Database) -> None:
     migration.upgrade(empty)
     with empty.write() as session:
@@ -113,23 +150,57 @@ def test_observations_from_before_errors_could_be_told_are_kept_both_ways(empty:
         }  # fmt: skip
 
 
+@both_engines
 def test_a_database_is_current_only_after_the_newest_migration(empty: Database) -> None:
     assert not migration.is_current(empty)
     migration.upgrade(empty)
     assert migration.is_current(empty)
 
 
-def test_processes_that_start_together_migrate_once(empty: Database) -> None:
-    several = [Database(empty.url.render_as_string()) for _ in range(4)]
+@both_engines
+def test_threads_that_start_together_migrate_once(empty: Database, reopened: Callable[[Database], Database]) -> None:
+    several = [reopened(empty) for _ in range(4)]
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(migration.upgrade, several))
 
     assert all(migration.is_current(database) for database in several)
-    for database in several:
-        database.close()
 
 
+@both_engines
+def test_processes_that_start_together_all_end_well(empty: Database) -> None:
+    url = empty.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", PROCESS, url]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120.0) for process in started]
+
+    assert [process.returncode for process in started] == [0, 0], said
+    assert [output for output, _ in said] == ["True\n", "True\n"]
+
+
+@both_engines
+def test_a_current_database_is_used_while_another_process_migrates(
+    empty: Database, reopened: Callable[[Database], Database]
+) -> None:
+    migration.upgrade(empty)
+    other = reopened(empty)
+
+    with empty.migrate(), ThreadPoolExecutor(1) as thread:
+        thread.submit(migration.upgrade, other).result(timeout=30.0)
+
+
+@both_engines
 def test_a_migration_that_fails_leaves_nothing_behind(empty: Database) -> None:
     def fail_half_way() -> None:
         with empty.migrate() as connection:

@@ -12,6 +12,8 @@ from app.errors import NotReadyError
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
+both_engines = pytest.mark.both_engines
+
 PostTask = Callable[..., dict[str, Any]]
 Cells = list[dict[str, str]]
 
@@ -52,6 +54,7 @@ def with_forecasts(client: TestClient, replace_state: Callable[[str, object], No
     return lambda forecast: replace_state("inference", ForecastsOf(client, forecast))
 
 
+@both_engines
 def test_an_architecture_shows_its_graph_and_its_notations(
     client: TestClient, post_task: PostTask, cells: Cells, with_forecasts: Callable[[object | None], None]
 ) -> None:
@@ -67,6 +70,7 @@ def test_an_architecture_shows_its_graph_and_its_notations(
     assert valid["results"][0]["id"] == cells[0]["id"]
 
 
+@both_engines
 def test_an_architecture_shows_its_current_observations_over_all_tasks(
     client: TestClient, post_task: PostTask, cells: Cells, with_forecasts: Callable[[object | None], None]
 ) -> None:
@@ -84,6 +88,7 @@ def test_an_architecture_shows_its_current_observations_over_all_tasks(
     assert [(one["task"], one["value"]) for one in shown] == [("second", 0.3), ("first", 0.2)]
 
 
+@both_engines
 def test_an_architecture_shows_its_forecasts_over_the_tasks_of_its_search_spaces(
     client: TestClient, post_task: PostTask, cells: Cells, with_forecasts: Callable[[object | None], None]
 ) -> None:
@@ -103,6 +108,7 @@ def test_an_architecture_shows_its_forecasts_over_the_tasks_of_its_search_spaces
     ] * 2
 
 
+@both_engines
 def test_what_was_measured_is_shown_without_a_champion(
     client: TestClient, post_task: PostTask, cells: Cells, with_forecasts: Callable[[object | None], None]
 ) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.worker import Worker
 
-pytestmark = pytest.mark.usefixtures("champion")
+pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("champion")]
 
 Cells = list[dict[str, str]]
 PATH = "/v1/fine-tunes"

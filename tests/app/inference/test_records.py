@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from app.database import Database
 
+pytestmark = pytest.mark.both_engines
+
 Cells = list[dict[str, str]]
 
 

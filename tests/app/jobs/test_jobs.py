@@ -12,6 +12,8 @@ from app.database import Database
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture
 def job_ids(client: TestClient, database: Database) -> list[int]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
-pytestmark = pytest.mark.usefixtures("champion")
+pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("champion")]
 
 Cells = list[dict[str, str]]
 PATH = "/v1/model-versions"

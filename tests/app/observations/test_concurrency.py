@@ -6,8 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
+
+pytestmark = pytest.mark.both_engines
 
 PostTask = Callable[..., dict[str, Any]]
 Cells = list[dict[str, str]]

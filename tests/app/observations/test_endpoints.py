@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from app.database import Database
 
+both_engines = pytest.mark.both_engines
+
 PostTask = Callable[..., dict[str, Any]]
 Cells = list[dict[str, str]]
 OBSERVATIONS = "/v1/tasks/digits/observations"
@@ -52,6 +54,7 @@ def _count(database: Database, table: type[Any]) -> int:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
+@both_engines
 def test_an_observation_is_listed_as_it_was_posted(client: TestClient, cells: Cells) -> None:
     body = {
         "architecture": cells[0]["genotype"], "value": 0.95, "std_error": 0.01, "seed": 3, "fidelity": 20, "cost": 1.5
@@ -70,6 +73,7 @@ def test_an_observation_is_listed_as_it_was_posted(client: TestClient, cells: Ce
     assert (listed["status"], listed["genotype"]) == ("ok", cells[0]["genotype"])
 
 
+@both_engines
 def test_many_observations_are_answered_in_their_order(client: TestClient, cells: Cells) -> None:
     body = {"observations": [{"architecture": cell["genotype"], "value": n} for n, cell in enumerate(cells)]}
 
@@ -81,6 +85,7 @@ def test_many_observations_are_answered_in_their_order(client: TestClient, cells
     assert [by_id[one["id"]] for one in posted["observations"]] == list(range(len(cells)))
 
 
+@both_engines
 def test_an_architecture_may_be_written_as_a_dag_or_by_its_id(client: TestClient) -> None:
     first = client.post(OBSERVATIONS, json={"architecture": GRAPH, "value": 0.5}).json()["observations"][0]
     again = client.post(OBSERVATIONS, json={"architecture": {"id": first["architecture_id"]}, "value": 0.6}).json()
@@ -89,6 +94,7 @@ def test_an_architecture_may_be_written_as_a_dag_or_by_its_id(client: TestClient
     assert all(one["genotype"].startswith("|") for one in _listed(client))
 
 
+@both_engines
 def test_an_architecture_is_stored_once_however_often_it_is_measured(
     post: Callable[..., Response], database: Database
 ) -> None:
@@ -99,6 +105,7 @@ def test_an_architecture_is_stored_once_however_often_it_is_measured(
     assert _count(database, ObservationRecord) == 3
 
 
+@both_engines
 @pytest.mark.parametrize("status", ["failed", "infeasible"])
 def test_the_news_that_there_is_no_value_is_kept_with_its_reason(
     client: TestClient, post: Callable[..., Response], status: str
@@ -222,6 +229,7 @@ def test_observations_of_an_unknown_task_are_refused(client: TestClient, cells: 
     assert answer.status_code == 404
 
 
+@both_engines
 def test_the_same_client_key_with_the_same_content_is_a_duplicate(
     post: Callable[..., Response], client: TestClient
 ) -> None:
@@ -234,6 +242,7 @@ def test_the_same_client_key_with_the_same_content_is_a_duplicate(
     assert client.get("/v1/tasks/digits").json()["revision"] == 1
 
 
+@both_engines
 def test_a_client_key_that_is_repeated_in_one_request_is_recorded_once(client: TestClient, cells: Cells) -> None:
     one = {"architecture": cells[0]["genotype"], "value": 1, "client_key": "k"}
 
@@ -243,6 +252,7 @@ def test_a_client_key_that_is_repeated_in_one_request_is_recorded_once(client: T
     assert posted["observations"][0]["id"] == posted["observations"][1]["id"]
 
 
+@both_engines
 @pytest.mark.parametrize(
     "change", [{"value": 0.8}, {"std_error": 0.1}, {"seed": 4}, {"cell": 1}, {"reason": "another"}, {"cost": 1}]
 )
@@ -261,6 +271,7 @@ def test_the_same_client_key_with_other_content_refuses_the_whole_request(
     assert len(_listed(client)) == 1
 
 
+@both_engines
 def test_a_client_key_that_contradicts_itself_in_one_request_is_a_conflict(client: TestClient, cells: Cells) -> None:
     one = {"architecture": cells[0]["genotype"], "value": 1, "client_key": "k"}
 
@@ -269,6 +280,7 @@ def test_a_client_key_that_contradicts_itself_in_one_request_is_a_conflict(clien
     assert (answer.status_code, _listed(client)) == (409, [])
 
 
+@both_engines
 def test_a_client_key_is_unique_in_its_task_only(
     post: Callable[..., Response], post_task: PostTask, client: TestClient, cells: Cells
 ) -> None:
@@ -280,6 +292,7 @@ def test_a_client_key_is_unique_in_its_task_only(
     assert client.post("/v1/tasks/other/observations", json=body).status_code == 201
 
 
+@both_engines
 def test_many_posts_queue_one_adaptation(post: Callable[..., Response], database: Database) -> None:
     for seed in range(5):
         post(seed=seed)
@@ -289,6 +302,7 @@ def test_many_posts_queue_one_adaptation(post: Callable[..., Response], database
     assert [job.kind for job in jobs] == ["adapt"]
 
 
+@both_engines
 def test_pages_neither_repeat_nor_skip_when_observations_are_added_meanwhile(
     client: TestClient, post: Callable[..., Response]
 ) -> None:
@@ -320,6 +334,7 @@ def test_a_wrong_filter_is_refused(client: TestClient, query: str) -> None:
     assert client.get(f"{OBSERVATIONS}?{query}").status_code == 422
 
 
+@both_engines
 def test_a_correction_takes_the_place_of_its_observation(client: TestClient, post: Callable[..., Response]) -> None:
     old = post(value=0.951, seed=7, fidelity=20, client_key="k").json()["observations"][0]["id"]
 
@@ -361,6 +376,7 @@ def test_a_retraction_has_no_error(client: TestClient, post: Callable[..., Respo
     assert (retraction.json()["value"], retraction.json()["std_error"]) == (None, None)
 
 
+@both_engines
 def test_nothing_that_was_recorded_is_changed_by_a_correction(
     client: TestClient, post: Callable[..., Response]
 ) -> None:
@@ -373,6 +389,7 @@ def test_nothing_that_was_recorded_is_changed_by_a_correction(
     assert after == [{**before, "superseded_by_id": new["id"]}, new]
 
 
+@both_engines
 def test_a_retraction_hides_its_observation(client: TestClient, post: Callable[..., Response]) -> None:
     kept, hidden = (post(cell).json()["observations"][0]["id"] for cell in (0, 1))
 
@@ -384,6 +401,7 @@ def test_a_retraction_hides_its_observation(client: TestClient, post: Callable[.
     assert client.get("/v1/tasks/digits").json()["num_observations"] == 1
 
 
+@both_engines
 def test_posting_what_was_corrected_again_is_still_a_duplicate(
     client: TestClient, post: Callable[..., Response]
 ) -> None:
@@ -395,6 +413,7 @@ def test_posting_what_was_corrected_again_is_still_a_duplicate(
     assert (again.status_code, again.json()["observations"][0]["id"]) == (200, old)
 
 
+@both_engines
 @pytest.mark.parametrize("then", ["correction", "retraction"])
 @pytest.mark.parametrize("first", ["correction", "retraction"])
 def test_only_a_current_observation_can_be_superseded(
@@ -407,6 +426,7 @@ def test_only_a_current_observation_can_be_superseded(
     assert client.post(f"{OBSERVATIONS}/{old}/{then}", json=bodies[then]).status_code == 409
 
 
+@both_engines
 def test_a_retraction_itself_cannot_be_superseded(client: TestClient, post: Callable[..., Response]) -> None:
     old = post().json()["observations"][0]["id"]
     retraction = client.post(f"{OBSERVATIONS}/{old}/retraction", json={"reason": "r"}).json()["id"]
@@ -421,6 +441,7 @@ def test_an_unknown_observation_cannot_be_corrected(client: TestClient, observat
     assert answer.status_code == (404 if observation == "999" else 422)
 
 
+@both_engines
 def test_an_observation_of_another_task_cannot_be_corrected(
     client: TestClient, post: Callable[..., Response], post_task: PostTask
 ) -> None:
@@ -450,6 +471,7 @@ def test_a_wrong_correction_is_refused(client: TestClient, post: Callable[..., R
     assert client.post(f"{OBSERVATIONS}/{old}/correction", json=body).status_code == 422
 
 
+@both_engines
 def test_the_leaderboard_averages_repeated_measurements_at_the_final_fidelity(
     client: TestClient, post: Callable[..., Response], cells: Cells
 ) -> None:
@@ -470,6 +492,7 @@ def test_the_leaderboard_averages_repeated_measurements_at_the_final_fidelity(
     assert board["items"][0]["std"] is None
 
 
+@both_engines
 def test_the_leaderboard_counts_corrections_and_leaves_retractions_out(
     client: TestClient, post: Callable[..., Response], cells: Cells
 ) -> None:
@@ -482,6 +505,7 @@ def test_the_leaderboard_counts_corrections_and_leaves_retractions_out(
     assert (only["architecture_id"], only["mean"], only["count"]) == (cells[0]["id"], 0.7, 1)
 
 
+@both_engines
 def test_smaller_is_better_where_the_metric_is_minimized_and_the_largest_fidelity_seen_is_final(
     client: TestClient, post_task: PostTask, cells: Cells
 ) -> None:
@@ -496,6 +520,7 @@ def test_smaller_is_better_where_the_metric_is_minimized_and_the_largest_fidelit
     assert board["fidelity"] == 10.0
 
 
+@both_engines
 def test_the_leaderboard_of_a_task_without_observations_is_empty(client: TestClient) -> None:
     assert client.get("/v1/tasks/digits/best").json()["items"] == []
 

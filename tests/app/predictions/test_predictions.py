@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
 pytestmark = pytest.mark.usefixtures("champion")
+both_engines = pytest.mark.both_engines
 
 Cells = list[dict[str, str]]
 PATH = "/v1/tasks/digits/predictions"
@@ -34,6 +35,7 @@ def logged(database: Database) -> list[PredictionRecord]:
         return list(session.scalars(select(PredictionRecord).order_by(PredictionRecord.id)))
 
 
+@both_engines
 def test_every_architecture_is_forecast_in_the_order_of_the_request(
     client: TestClient, post_task: Any, cells: Cells
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_bad_architecture_is_reported_at_its_index_and_the_rest_is_answered(
     assert sorted(one["rank"] for one in predictions[:-1]) == list(range(1, number))
 
 
+@both_engines
 def test_text_a_dag_and_an_id_of_the_same_architecture_are_forecast_alike(
     client: TestClient, post_task: Any, cells: Cells, observe: Any
 ) -> None:
@@ -144,6 +147,7 @@ def test_a_body_that_is_not_declared_as_json_is_refused(client: TestClient, post
     assert client.post(PATH, content=b'{"architectures": ["x"]}').status_code == 415
 
 
+@both_engines
 def test_a_task_may_be_named_by_its_id(client: TestClient, post_task: Any, cells: Cells) -> None:
     task = post_task()
     body = {"architectures": [cells[0]["genotype"]]}
@@ -153,6 +157,7 @@ def test_a_task_may_be_named_by_its_id(client: TestClient, post_task: Any, cells
     assert by_id == client.post(PATH, json=body).json()
 
 
+@both_engines
 def test_old_forecasts_are_answered_and_called_stale_until_the_new_adaptation_is_there(
     app: FastAPI, client: TestClient, post_task: Any, cells: Cells, observe: Any, run_adaptations: Callable[[], int]
 ) -> None:
@@ -172,6 +177,7 @@ def test_old_forecasts_are_answered_and_called_stale_until_the_new_adaptation_is
     assert after["predictions"] != before["predictions"]
 
 
+@both_engines
 def test_answered_forecasts_are_logged_once_for_each_adaptation_when_the_service_stops(
     app: FastAPI, client: TestClient, database: Database, post_task: Any, cells: Cells
 ) -> None:
@@ -184,6 +190,7 @@ def test_answered_forecasts_are_logged_once_for_each_adaptation_when_the_service
     assert [record.architecture_id for record in logged(database)] == [cell["id"] for cell in cells[:4]]
 
 
+@both_engines
 def test_the_log_says_what_was_known(
     app: FastAPI,
     client: TestClient,
@@ -205,6 +212,7 @@ def test_the_log_says_what_was_known(
     assert (record.num_observations, record.mean, record.std) == (8, answered["mean"], answered["std"])
 
 
+@both_engines
 def test_openapi_describes_the_body_and_the_reply(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/v1/tasks/{task}/predictions"]["post"]
 

@@ -26,6 +26,7 @@ def test_built_in_search_spaces_are_listed_from_the_start(client: TestClient) ->
     assert kinds["graph"] == "graph"
 
 
+@pytest.mark.both_engines
 def test_the_list_can_be_read_page_by_page(client: TestClient) -> None:
     whole = [space["name"] for space in client.get("/v1/search-spaces").json()["items"]]
 
@@ -40,6 +41,7 @@ def test_the_list_can_be_read_page_by_page(client: TestClient) -> None:
     assert found == whole == sorted(whole)
 
 
+@pytest.mark.both_engines
 def test_a_declared_search_space_is_shown_as_it_was_declared(client: TestClient) -> None:
     posted = client.post("/v1/search-spaces", json=DECLARATION)
 
@@ -49,6 +51,7 @@ def test_a_declared_search_space_is_shown_as_it_was_declared(client: TestClient)
     assert posted.json()["size"] == 6
 
 
+@pytest.mark.both_engines
 def test_declaring_the_same_again_is_harmless(client: TestClient) -> None:
     first = client.post("/v1/search-spaces", json=DECLARATION)
     again = client.post("/v1/search-spaces", json=DECLARATION)
@@ -56,6 +59,7 @@ def test_declaring_the_same_again_is_harmless(client: TestClient) -> None:
     assert (again.status_code, again.json()) == (200, first.json())
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("name", ["mine", "nasbench201", "graph"])
 def test_another_definition_under_a_taken_name_is_a_conflict(client: TestClient, name: str) -> None:
     client.post("/v1/search-spaces", json=DECLARATION)
@@ -85,6 +89,7 @@ def test_a_wrong_declaration_is_refused(client: TestClient, change: dict[str, An
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-content")
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("name", ["unknown", "%00", "a%20b", "x" * 500])
 @pytest.mark.parametrize("path", ["", "/sample"])
 def test_an_unknown_search_space_is_not_found(client: TestClient, name: str, path: str) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from app.database import Database
 
+both_engines = pytest.mark.both_engines
+
 TASK: dict[str, Any] = {
     "name": "digits",
     "search_space": "nasbench201",
@@ -26,6 +28,7 @@ TASK: dict[str, Any] = {
 CHAMPION, OLDER = "c" * 32, "0" * 32
 
 
+@both_engines
 def test_a_task_is_shown_by_name_and_by_id_as_it_was_created(client: TestClient) -> None:
     posted = client.post("/v1/tasks", json=TASK)
 
@@ -37,6 +40,7 @@ def test_a_task_is_shown_by_name_and_by_id_as_it_was_created(client: TestClient)
     assert client.get(f"/v1/tasks/{document['id']}").json() == document
 
 
+@both_engines
 def test_creating_the_same_task_again_is_harmless(client: TestClient) -> None:
     first = client.post("/v1/tasks", json=TASK)
     again = client.post("/v1/tasks", json=TASK)
@@ -44,6 +48,7 @@ def test_creating_the_same_task_again_is_harmless(client: TestClient) -> None:
     assert (again.status_code, again.json()) == (200, first.json())
 
 
+@both_engines
 @pytest.mark.parametrize(
     "change", [{"dataset": "mnist"}, {"metadata": {}}, {"device": None}, {"metric": {**TASK["metric"], "unit": "s"}}]
 )
@@ -89,6 +94,7 @@ def test_an_unknown_task_is_not_found(client: TestClient, task: str) -> None:
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
 
 
+@both_engines
 def test_pages_neither_repeat_nor_skip_when_tasks_are_added_meanwhile(
     client: TestClient, post_task: Callable[..., dict[str, Any]]
 ) -> None:
@@ -140,6 +146,7 @@ def _adapted(database: Database, task_id: int, version: str, revision: int) -> N
         )
 
 
+@both_engines
 def test_a_task_without_observations_is_fresh(post_task: Callable[..., dict[str, Any]]) -> None:
     assert post_task()["adaptation"] == {
         "num_observations": 0,
@@ -150,6 +157,7 @@ def test_a_task_without_observations_is_fresh(post_task: Callable[..., dict[str,
     }
 
 
+@both_engines
 def test_an_observation_makes_the_adaptation_stale_and_pending(
     client: TestClient, post_task: Callable[..., dict[str, Any]], cells: list[dict[str, str]], database: Database
 ) -> None:
@@ -163,6 +171,7 @@ def test_an_observation_makes_the_adaptation_stale_and_pending(
     assert (shown["adaptation"]["is_fresh"], shown["adaptation"]["is_pending"]) == (False, True)
 
 
+@both_engines
 def test_an_adaptation_to_all_observations_is_fresh(
     client: TestClient, post_task: Callable[..., dict[str, Any]], cells: list[dict[str, str]], database: Database
 ) -> None:
@@ -175,6 +184,7 @@ def test_an_adaptation_to_all_observations_is_fresh(
     assert (shown["is_fresh"], shown["num_observations"], shown["model_version"]) == (True, 1, CHAMPION)
 
 
+@both_engines
 def test_the_champions_adaptation_answers_before_a_newer_one_of_another_version(
     client: TestClient, post_task: Callable[..., dict[str, Any]], database: Database
 ) -> None:
