@@ -203,10 +203,9 @@ class FeatureMemory:
     def of(self, served: ServedTask, architectures: Sequence[ParsedArchitecture]) -> Features:  # (S, F)
         """Features in the order of the architectures."""
         found = {one.id: self._known.get((served.serial, one.id)) for one in architectures}
-        missing = {one.id: one.architecture for one in architectures if found[one.id] is None}
+        missing = {one.id: one for one in architectures if found[one.id] is None}
         if missing:
-            with translated():
-                rows = served.adapted.features(list(missing.values()))
+            rows = featured(served, list(missing.values()))
             found.update(zip(missing, rows, strict=True))
             self._known.put_many(((served.serial, one), row) for one, row in zip(missing, rows, strict=True))
         return _stacked([found[one.id] for one in architectures])
@@ -218,6 +217,12 @@ class FeatureMemory:
     def remembered(self, served: ServedTask, ids: Iterable[str]) -> Features:  # (S, F)
         """What is remembered of those of the ids that anything is remembered of."""
         return _stacked([self._known.get((served.serial, one)) for one in ids])
+
+
+def featured(served: ServedTask, architectures: Sequence[ParsedArchitecture]) -> Features:  # (S, F)
+    """The adapted surrogate's embedding, by which likeness is judged."""
+    with translated():
+        return served.adapted.features([one.architecture for one in architectures])
 
 
 def _stacked(rows: Sequence[Features | None]) -> Features:  # (S, F)
