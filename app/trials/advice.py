@@ -30,6 +30,7 @@ from app.trials.schemas import AdviceOut, FinalForecast, IntermediateValue
 from app.trials.states import OPEN
 
 MIN_CURVES = 5
+_MAX_LEVELS = 8  # fidelities, the highest ones
 _MIN_NOISE = 0.01  # of the spread of values at a fidelity: nothing foretells exactly
 
 Method = Literal["learning_curves", "adaptation", "none"]
@@ -83,7 +84,12 @@ class _Known:
     task: TaskRecord
     trial: TrialRecord
     early: Sequence[EarlyValue]  # below the final fidelity, the lowest first
-    others: Mapping[float, Mapping[str, float]]  # by fidelity, values of other architectures
+    others: Mapping[float, Mapping[str, float]]  # by fidelity, the highest ones: values of all architectures
+
+    @property
+    def compared(self) -> Sequence[EarlyValue]:
+        """Those that others are compared at, the lowest fidelity first."""
+        return [one for one in self.early if one.fidelity in self.others]
 
     @property
     def is_maximized(self) -> bool:
@@ -123,7 +129,9 @@ class AdviceService:
             final = observations.final_fidelity(session, task) or math.inf
             values = repository.early_values(session, task.id, trial.architecture_id)
             early = [one for one in values if one.fidelity < final]
-            others = {one.fidelity: repository.values_at(session, task.id, one.fidelity) for one in early}
+            others = {
+                one.fidelity: repository.values_at(session, task.id, one.fidelity) for one in early[-_MAX_LEVELS:]
+            }
         finals = dict(self._candidates.measured(task.id).values)
         finals.pop(trial.architecture_id, None)
         known = _Known(task, trial, early, others)
@@ -132,14 +140,14 @@ class AdviceService:
         return _answer(known, basis, best, threshold)
 
     def _basis(self, known: _Known, finals: Mapping[str, float]) -> _Basis:
-        for one in reversed(known.early):
+        for one in reversed(known.compared):
             measured = known.others[one.fidelity]
             pairs = [(value, finals[other]) for other, value in sorted(measured.items()) if other in finals]
             if len(pairs) >= MIN_CURVES:
                 curves = Curves(*zip(*pairs, strict=True))
                 forecast = curves.final_of(one.value, self._expected(known))
                 return _Basis("learning_curves", forecast, one.fidelity, len(pairs))
-        asked = [one for one in known.early if len(known.others[one.fidelity]) >= MIN_RELATED]
+        asked = [one for one in known.compared if len(known.others[one.fidelity]) >= MIN_RELATED]
         forecast_now = self._forecast_now(known, knows=asked[-1].newest_id) if asked else None
         if forecast_now is not None:
             return _Basis("adaptation", forecast_now, asked[-1].fidelity)
@@ -197,9 +205,9 @@ def _answer(known: _Known, basis: _Basis, best: float | None, threshold: float) 
 def _because(known: _Known, basis: _Basis, best: float | None, probability: float | None, threshold: float) -> str:
     if not known.early:
         return "no intermediate value of it was reported yet"
-    if best is None or probability is None:
+    if best is None:
         return "no other architecture has a final value to compare with yet"
-    if basis.method == "none":
+    if basis.method == "none" or probability is None:
         return f"fewer than {MIN_CURVES} other architectures have a value at its fidelities and a final one"
     side = "less than" if probability < threshold else "not less than"
     return f"the probability to become better than {best:.6g} is {probability:.3g}, {side} {threshold:.3g}"

@@ -17,7 +17,7 @@ INFEASIBLE_EXAMPLE = {"lease_token": TOKEN, "reason": "the device has no such op
 ABANDON_EXAMPLE = {"lease_token": TOKEN, "reason": "the machine is needed for something else"}
 
 _EVENT = {
-    "from_state": None, "to_state": "leased", "cause": "suggested by ucb", "worker_id": "gpu-3",
+    "from_state": None, "to_state": "requested", "cause": "suggested by ucb", "worker_id": None,
     "created_at": "2026-11-22T09:40:00Z",
 }  # fmt: skip
 LEASED_EXAMPLE = {
@@ -32,7 +32,7 @@ LEASED_EXAMPLE = {
     "num_expiries": 0,
     "num_failures": 0,
     "forecast": {"mean": 0.962, "std": 0.008, "model_version": "0f1e2d3c4b5a69788796a5b4c3d2e1f0"},
-    "reason": "suggested by ucb",
+    "reason": "handed out",
     "observation_ids": [],
     "created_at": "2026-11-22T09:40:00Z",
     "changed_at": "2026-11-22T09:40:00Z",
@@ -51,18 +51,23 @@ HISTORY_EXAMPLE = {
     **COMPLETED_EXAMPLE,
     "history": [
         _EVENT,
+        {**_EVENT, "from_state": "requested", "to_state": "leased", "cause": "handed out", "worker_id": "gpu-3"},
         {
-            **_EVENT, "from_state": "leased", "to_state": "completed", "cause": "completed",
+            "from_state": "leased", "to_state": "completed", "cause": "completed", "worker_id": "gpu-3",
             "created_at": "2026-11-22T09:44:00Z",
         },
     ],
 }  # fmt: skip
 FAILED_EXAMPLE = {
-    **COMPLETED_EXAMPLE, "state": "requested", "num_failures": 1, "reason": "failed: out of memory", "observation_ids": [],
+    **COMPLETED_EXAMPLE, "state": "requested", "num_failures": 1, "reason": "failed in try 1 of 3: out of memory", "observation_ids": [],
 }  # fmt: skip
-INFEASIBLE_REPLY_EXAMPLE = {**COMPLETED_EXAMPLE, "state": "infeasible", "reason": "the device has no such operation"}
+INFEASIBLE_REPLY_EXAMPLE = {
+    **COMPLETED_EXAMPLE,
+    "state": "infeasible",
+    "reason": "infeasible: the device has no such operation",
+}
 ABANDONED_EXAMPLE = {
-    **FAILED_EXAMPLE, "state": "abandoned", "num_failures": 0, "reason": "given back: the machine is needed",
+    **FAILED_EXAMPLE, "state": "abandoned", "num_failures": 0, "reason": "given back: the machine is needed for something else",
 }  # fmt: skip
 REQUESTED_EXAMPLE = {
     "task": "digits-accuracy",

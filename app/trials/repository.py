@@ -181,7 +181,7 @@ def values_at(session: Session, task_id: int, fidelity: float) -> dict[str, floa
     """The mean value of every architecture that was measured at exactly that fidelity."""
     own = ObservationRecord
     query = select(own.architecture_id, func.avg(own.value)).where(_is_current_value(task_id), own.fidelity == fidelity)
-    return dict(session.execute(query.group_by(own.architecture_id)).tuples().all())
+    return {row[0]: row[1] for row in session.execute(query.group_by(own.architecture_id))}
 
 
 def _is_current_value(task_id: int) -> Any:
