@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,8 +11,8 @@ from app.tables import utc_now
 
 
 def now(session: Session) -> datetime:
-    """The present moment by PostgreSQL's clock where that is the database, else by this process's, aware."""
+    """The present moment by PostgreSQL's clock where that is the database, else by this process's, aware and in UTC."""
     if session.get_bind().dialect.name == "postgresql":
         moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-        return moment
+        return moment.astimezone(UTC)
     return utc_now()

@@ -114,7 +114,13 @@ def test_posted_examples_are_accepted_by_their_own_schemas(app: FastAPI) -> None
     trials.FailIn.model_validate(examples.FAIL_EXAMPLE)
     trials.ReasonIn.model_validate(examples.INFEASIBLE_EXAMPLE)
     trials.AbandonIn.model_validate(examples.ABANDON_EXAMPLE)
-    for shown in (examples.HISTORY_EXAMPLE, examples.FAILED_EXAMPLE, examples.ABANDONED_EXAMPLE):
+    trials.TrialWithHistory.model_validate(examples.HISTORY_EXAMPLE)
+    for shown in (
+        examples.COMPLETED_EXAMPLE,
+        examples.INFEASIBLE_REPLY_EXAMPLE,
+        examples.FAILED_EXAMPLE,
+        examples.ABANDONED_EXAMPLE,
+    ):
         trials.TrialOut.model_validate(shown)
     trials.SuggestedOut.model_validate(examples.SUGGESTED_EXAMPLE)
     trials.AdviceOut.model_validate(examples.ADVICE_EXAMPLE)

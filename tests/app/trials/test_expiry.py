@@ -161,7 +161,7 @@ def test_a_sweep_of_a_database_without_tables_does_no_harm(tmp_path: Any, settin
     empty.close()
 
 
-def test_the_clock_is_aware_and_this_processes_on_sqlite(database: Database) -> None:
+def test_the_clock_is_aware_and_in_utc(database: Database) -> None:
     from app import clock
 
     with database.read() as session:

@@ -290,7 +290,7 @@ def test_the_token_of_another_trial_is_forbidden(report: Do, suggest: Do, reques
     request_trials(2)
     first, second = suggest("anna", count=2)
 
-    assert report("complete", {**first, "lease_token": second["lease_token"]}, observations=FINAL).status_code == 403
+    assert report("complete", {**second, "lease_token": first["lease_token"]}, observations=FINAL).status_code == 403
 
 
 def test_a_trial_that_was_never_handed_out_takes_no_token(client: TestClient, request_trials: Do, task: object) -> None:
