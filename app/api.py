@@ -17,6 +17,7 @@ from app.predictions.endpoints import router as predictions
 from app.schemas import problem_schemas
 from app.search_spaces.endpoints import router as search_spaces
 from app.tasks.endpoints import router as tasks
+from app.trials.endpoints import router as trials
 
 PREFIX = "/v1"
 ROUTERS: tuple[APIRouter, ...] = (
@@ -25,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     tasks,
     observations,
     candidates,
+    trials,
     architectures,
     jobs,
     fine_tunes,

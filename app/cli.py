@@ -169,6 +169,50 @@ def predict(
             raise typer.Exit(1)
 
 
+@app.command()
+def ask(
+    task: Annotated[str, typer.Argument(help="Name or id of the task.")],
+    worker_id: Annotated[str, typer.Option(help="Your name for whoever measures; asking again answers what it has.")],
+    count: Annotated[int, typer.Option(min=1, help="How many trials at most.")] = 1,
+    lease_seconds: Annotated[float, typer.Option(help="How long they are yours without a heartbeat.")] = 3600.0,
+    acquisition: Annotated[str, typer.Option(help="ucb, ei, thompson or mean.")] = "ucb",
+    constraint: Annotated[list[str] | None, typer.Option(help="Such as 'latency_ms<=12'; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")] = False,
+    url: UrlOption = DEFAULT_URL,
+) -> None:
+    """Asks what to measure next, and takes it under a lease."""
+    with _reported_errors(), Client(url) as client:
+        members = {"lease_seconds": lease_seconds, "acquisition": acquisition, "constraints": constraint or []}
+        answer = client.suggest_trials(task, worker_id, count, **members)
+        if as_json:
+            _print_json(answer)
+            return
+        for one in answer["trials"]:
+            typer.echo(f"{one['id']}  {one['genotype']}  --token {one['lease_token']}")
+        if not answer["trials"]:
+            raise ClientError(f"expected something to measure in task {task!r}, got nothing: all of it is tried or out")
+
+
+@app.command()
+def tell(
+    task: Annotated[str, typer.Argument(help="Name or id of the task.")],
+    trial: Annotated[int, typer.Argument(help="Id of the trial.")],
+    value: Annotated[float, typer.Argument(help="What was measured, in the metric's unit.")],
+    token: Annotated[str, typer.Option(help="The token that came with the trial.")],
+    fidelity: Annotated[
+        float | None, typer.Option(help="Training budget behind it; leave out for the full one.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Tells repeated measurements apart.")] = None,
+    cost: Annotated[float | None, typer.Option(help="What it took, in a unit of your own.")] = None,
+    url: UrlOption = DEFAULT_URL,
+) -> None:
+    """Completes a trial with what was measured."""
+    with _reported_errors(), Client(url) as client:
+        observation = {"value": value, "fidelity": fidelity, "seed": seed, "cost": cost}
+        told = client.complete(task, trial, token, [observation])
+        typer.echo(f"trial {told['id']} is {told['state']}")
+
+
 @task_app.command("create")
 def create_task(
     name: str,

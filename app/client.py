@@ -4,52 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import httpx
+from app.client_calls import DEFAULT_URL, ClientError, Document
+from app.client_trials import LeaseLostError, Trial, TrialCalls
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+__all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError", "Trial"]
+
 _FINAL_STATES = ("done", "failed", "cancelled")
-_TIMEOUT_SECONDS = 60.0
-
-Document = dict[str, Any]
 
 
-class ClientError(Exception):
-    """The service refused a request, or cannot be reached. `problem` is its problem document, if it sent one."""
-
-    def __init__(self, detail: str, problem: Mapping[str, Any] | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.problem = dict(problem or {})
-
-    @property
-    def status(self) -> int | None:
-        """The status of the answer; None if there was none."""
-        return self.problem.get("status")
-
-
-class Client:
+class Client(TrialCalls):
     """Speaks to one service. Use as a context manager, or `close` it.
 
     Every method raises ClientError when the service refuses or does not answer.
     """
-
-    def __init__(self, url: str = DEFAULT_URL, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes all connections."""
-        self._http.close()
 
     def create_task(
         self,
@@ -131,26 +100,3 @@ class Client:
             if time.monotonic() > deadline:
                 raise ClientError(f"expected task {task} to be adapted within {timeout_seconds} s, got no adaptation")
             time.sleep(poll_seconds)
-
-    def _items(self, path: str) -> Iterator[Document]:
-        cursor: str | None = None
-        while True:
-            page = self._call("GET", path, query={"limit": 1000, **({"cursor": cursor} if cursor else {})})
-            yield from page["items"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return
-
-    def _call(self, method: str, path: str, body: Any = None, query: Mapping[str, Any] | None = None) -> Document:
-        try:
-            answer = self._http.request(method, path, json=body, params=query)
-        except httpx.TransportError as error:
-            message = f"expected a service at {self._http.base_url}, got {type(error).__name__}: {error}"
-            raise ClientError(message) from error
-        try:
-            document = answer.json()
-        except ValueError:
-            document = {"status": answer.status_code, "detail": answer.text[:200]}
-        if answer.is_error:
-            raise ClientError(str(document.get("detail", answer.reason_phrase)), document)
-        return document  # type: ignore[no-any-return]

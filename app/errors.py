@@ -5,7 +5,9 @@
     ├── RequestError                400  invalid-request
     │   ├── InvalidContentError     422  invalid-content: read, but it cannot be accepted; `errors` lists why, and where
     │   ├── NotFoundError           404  not-found
+    │   ├── ForbiddenError          403  forbidden: the secret that was given does not allow it
     │   ├── ConflictError           409  conflict: the same name or key with other content
+    │   │   └── LeaseLostError      409  lease-lost: what the lease was of has gone to somebody else
     │   ├── MethodNotAllowedError   405  method-not-allowed
     │   ├── TooLargeError           413  body-too-large
     │   └── UnsupportedMediaTypeError 415  unsupported-media-type
@@ -91,6 +93,21 @@ class ConflictError(RequestError):
     status = 409
     slug = "conflict"
     title = "Conflict"
+
+
+class LeaseLostError(ConflictError):
+    """The lease was once the caller's and is no longer."""
+
+    slug = "lease-lost"
+    title = "Lease lost"
+
+
+class ForbiddenError(RequestError):
+    """The secret that was given, or that none was given, does not allow it."""
+
+    status = 403
+    slug = "forbidden"
+    title = "Forbidden"
 
 
 class TooLargeError(RequestError):

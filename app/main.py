@@ -19,6 +19,9 @@ from app.model_versions import service as model_versions
 from app.predictions.service import PredictionService
 from app.search_spaces import service as search_spaces
 from app.settings import Settings
+from app.trials.advice import AdviceService
+from app.trials.suggesting import SuggestionService
+from app.trials.sweeper import TrialSweeper
 
 _DESCRIPTION = (
     "Forecasts how well a neural architecture will do before anybody trains it, learns from every result that is "
@@ -46,6 +49,9 @@ def create_app(
     app.state.inference = Inference(settings, app.state.database)
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
+    app.state.suggestions = SuggestionService(settings, app.state.database, app.state.inference, app.state.candidates)
+    app.state.advice = AdviceService(app.state.database, app.state.inference, app.state.candidates)
+    app.state.sweeper = TrialSweeper(settings, app.state.database)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestIdMiddleware)
     error_handlers.install(app)
@@ -77,6 +83,7 @@ def _start(app: FastAPI) -> None:
         app.state.inference.refresh()
     app.state.inference.start()
     app.state.predictions.start()
+    app.state.sweeper.start()
 
 
 def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
@@ -90,6 +97,7 @@ def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
 
 
 def _stop(app: FastAPI) -> None:
+    app.state.sweeper.stop()
     app.state.predictions.stop()
     app.state.inference.stop()
     app.state.database.close()

@@ -64,6 +64,7 @@ class Problem(Reply):
 
 _DESCRIPTIONS = {
     400: "The body is not strict JSON.",
+    403: "The secret that it takes was not given, or it is a wrong one.",
     404: "Nothing has that name or id.",
     409: "The name, the key or the state is in conflict.",
     413: "The body is too large.",

@@ -42,6 +42,15 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=60.0, gt=0.0, description="How long a job of a worker that stopped answering waits."
     )
+    trial_sweep_seconds: float = Field(
+        default=1.0, gt=0.0, description="How often the service looks for trials whose lease ran out."
+    )
+    trial_max_expiries: int = Field(
+        default=5, ge=1, description="A trial has failed when its lease ran out so many times."
+    )
+    trial_max_failures: int = Field(
+        default=3, ge=1, description="A trial has failed when its workers said so so many times, retryable or not."
+    )
     inference_poll_seconds: float = Field(
         default=0.4, gt=0.0, description="How often the service looks for new adaptations."
     )

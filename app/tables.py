@@ -29,6 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 RowId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only an INTEGER primary key."""
+_OPEN_TRIAL = "state IN ('requested', 'leased', 'expired', 'abandoned')"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -255,3 +256,59 @@ class JobRecord(Table):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TrialRecord(Table):
+    """An architecture that somebody is to measure, or has measured. `token_hash` and `lease_number` are those of its last
+    lease, however that ended; `outcome_digest` is of the call that ended it, so that the same call again is known."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        Index(
+            "uq_trials_open",
+            "task_id",
+            "architecture_id",
+            unique=True,
+            sqlite_where=text(_OPEN_TRIAL),
+            postgresql_where=text(_OPEN_TRIAL),
+        ),
+        Index("ix_trials_task_id_id", "task_id", "id"),
+        Index("ix_trials_task_id_state_id", "task_id", "state", "id"),
+        Index("ix_trials_task_id_worker_id_id", "task_id", "worker_id", "id"),
+        Index("ix_trials_state_lease_expires_at", "state", "lease_expires_at"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
+    architecture_id: Mapped[str] = mapped_column(ForeignKey("architectures.id"))
+    state: Mapped[str] = mapped_column(String(16))  # app/trials/states.py says which lead where
+    worker_id: Mapped[str | None] = mapped_column(String(128))  # who had it last
+    token_hash: Mapped[str | None] = mapped_column(String(64))
+    lease_number: Mapped[int] = mapped_column(default=0)
+    lease_seconds: Mapped[float | None]
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    num_expiries: Mapped[int] = mapped_column(default=0)
+    num_failures: Mapped[int] = mapped_column(default=0)
+    forecast_mean: Mapped[float | None]
+    forecast_std: Mapped[float | None]
+    model_version_id: Mapped[str | None] = mapped_column(String(32))  # that made the forecast
+    reason: Mapped[str | None] = mapped_column(Text)  # the cause of the last change
+    outcome_digest: Mapped[str | None] = mapped_column(String(64))
+    observation_ids: Mapped[list[int]] = mapped_column(JSON, default=list)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class TrialEventRecord(Table):
+    """A change of a trial's state or holder. Append-only."""
+
+    __tablename__ = "trial_events"
+    __table_args__ = (Index("ix_trial_events_trial_id_id", "trial_id", "id"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
+    from_state: Mapped[str | None] = mapped_column(String(16))  # None: there was no trial before
+    to_state: Mapped[str] = mapped_column(String(16))
+    cause: Mapped[str] = mapped_column(Text)
+    worker_id: Mapped[str | None] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)

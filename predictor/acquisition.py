@@ -89,11 +89,19 @@ def acquisition_values(
     return ACQUISITIONS[name](_Goodness(sign * predictions.mean, predictions.std, best, rng, kappa))
 
 
-def select_diverse(scores: Array, features: NDArray[np.float32], k: int, strength: float) -> NDArray[np.int64]:
+def select_diverse(
+    scores: Array,
+    features: NDArray[np.float32],
+    k: int,
+    strength: float,
+    taken: NDArray[np.float32] | None = None,
+    max_likeness: float | None = None,
+) -> NDArray[np.int64]:
     """Rows of k architectures, best score first, each penalised by its likeness to those already chosen.
 
     Greedy: the penalty is `strength` spreads of the scores times a Gaussian of the distance in features (S, F), whose length
-    is half the typical distance; strength 0 takes the k best scores.
+    is half the typical distance; strength 0 takes the k best scores. What is `taken` (T, F) counts as chosen already, and
+    nobody is chosen who is more than `max_likeness` (0 to 1) like anybody chosen: there may be fewer than k then.
 
     Raises:
         AcquisitionError: if strength or k is negative or scores and features differ in length.
@@ -105,16 +113,29 @@ def select_diverse(scores: Array, features: NDArray[np.float32], k: int, strengt
     if k < 0:
         raise AcquisitionError(f"expected k to be 0 or more, got {k}")
     k = min(k, len(scores))
-    if strength == 0.0 or k <= 1:
+    given = np.zeros((0, features.shape[1])) if taken is None else taken.astype(np.float64)
+    if k == 0 or (max_likeness is None and (strength == 0.0 or (k == 1 and not len(given)))):
         return np.argsort(-scores, kind="stable")[:k]
-    pool = np.argsort(-scores, kind="stable")[: max(50 * k, 500)]  # likeness cannot lift what is far behind
+    pool = np.argsort(-scores, kind="stable")[
+        : max(50 * (k + len(given)), 500)
+    ]  # likeness cannot lift what is far behind
     gains, rows = scores[pool].astype(np.float64), features[pool].astype(np.float64)
     unit = max(float(np.std(gains)), 1e-12) * strength
     length = max(float(np.mean(np.sum((rows - rows.mean(0)) ** 2, axis=1))), 1e-12) / 2
-    penalty, chosen = np.zeros(len(pool)), list[int]()
-    for _ in range(k):
-        best = int(np.argmax(np.where(np.isin(np.arange(len(pool)), chosen), -np.inf, gains - unit * penalty)))
+    penalty, chosen = _likeness(rows, given, length), list[int]()
+    is_free = np.ones(len(pool), dtype=np.bool_)
+    limit = np.inf if max_likeness is None else max_likeness
+    while len(chosen) < k and bool((is_free & (penalty <= limit)).any()):
+        best = int(np.argmax(np.where(is_free & (penalty <= limit), gains - unit * penalty, -np.inf)))
         chosen.append(best)
-        likeness = np.exp(-np.sum((rows - rows[best]) ** 2, axis=1) / length)
-        penalty = np.maximum(penalty, likeness)
+        is_free[best] = False
+        penalty = np.maximum(penalty, _likeness(rows, rows[best : best + 1], length))
     return np.asarray(pool[chosen], dtype=np.int64)
+
+
+def _likeness(rows: Array, others: Array, length: float) -> Array:  # (S, F), (T, F) -> (S,)
+    """1 for whom there is an equal among the others, towards 0 the further away the nearest of them is."""
+    if not len(others):
+        return np.zeros(len(rows))
+    squared = np.sum(rows**2, axis=1)[:, None] + np.sum(others**2, axis=1) - 2.0 * rows @ others.T  # (S, T)
+    return np.asarray(np.exp(-np.maximum(squared.min(axis=1), 0.0) / length))

@@ -139,6 +139,7 @@ def settings(tmp_path: Path, migrated_url: str) -> Settings:
         max_body_bytes=2**20,
         max_observations_per_request=1_000,
         max_enumerated_candidates=1_000,
+        trial_sweep_seconds=3_600.0,  # tests sweep when they want to
     )
 
 

@@ -6,7 +6,7 @@ Notation: S architectures, C constraints.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from app.candidates.constraints import BoundConstraint
 from app.candidates.repository import Measured
 from app.candidates.schemas import Acquisition, CandidateReply, ConstraintForecast
 from app.inference import ParsedArchitecture, ServedTask
-from app.inference.proposing import ForecastColumns, acquisition_values, diverse
+from app.inference.proposing import FeatureMemory, Features, ForecastColumns, acquisition_values, apart, diverse
 
 Column = NDArray[np.float64]
 
@@ -71,6 +71,36 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Shortlist:
+    """The S architectures most worth measuring, the feasible first; what is out meanwhile may still change."""
+
+    served: ServedTask
+    members: Sequence[ParsedArchitecture]  # (S,)
+    columns: ForecastColumns
+    scores: Column  # (S,)
+    probability: Column  # (S,)
+    num_feasible: int
+    features: Features  # (S, F)
+    diversity: float
+    is_whole: bool  # nothing was left out for being worth less
+
+    def chosen(self, k: int, out: Collection[str], taken: Features) -> list[int]:
+        """At most k places, none of them out, near-identical to what is taken (T, F) or to each other: diverse ones among the
+        feasible, then, if there are too few, the most probably feasible."""
+        free = [place for place, one in enumerate(self.members) if one.id not in out]
+        feasible = [place for place in free if place < self.num_feasible]
+        rest = [place for place in free if place >= self.num_feasible]
+        chosen = self._apart(feasible, self.scores, k, self.diversity, taken)
+        if len(chosen) < k and rest:
+            kept = [one for one in (taken, self.features[chosen]) if len(one)]
+            chosen += self._apart(rest, self.probability, k - len(chosen), 0.0, np.concatenate(kept) if kept else taken)
+        return chosen
+
+    def _apart(self, places: list[int], keys: Column, k: int, strength: float, taken: Features) -> list[int]:
+        return [places[row] for row in apart(keys[places], self.features[places], k, strength, taken)]
+
+
+@dataclass(frozen=True)
 class Choice:
     """One question for candidates with all that it depends on."""
 
@@ -79,6 +109,7 @@ class Choice:
     measured: Measured
     constraints: Sequence[BoundConstraint]
     rng: np.random.Generator
+    seed: int  # of `rng`
 
     @property
     def best_value(self) -> float | None:
@@ -100,7 +131,7 @@ class Choice:
             acquisition = acquisition * probability
         return Scored(architectures, columns, acquisition, probability, constraints)
 
-    def chosen(self, scored: Scored) -> list[int]:
+    def chosen(self, scored: Scored, features: FeatureMemory) -> list[int]:
         """At most k places: diverse ones among the feasible, then, if there are too few, the most probably feasible."""
         order = scored.order()
         num_feasible = int(scored.feasible.sum())
@@ -108,10 +139,27 @@ class Choice:
         k = self.query.k
         shortlist = feasible[: min(_MAX_SHORTLIST, max(_MIN_SHORTLIST, 10 * k))]
         if self.query.diversity > 0.0 and len(shortlist) > 1:
-            members = [scored.architectures[place] for place in shortlist]
-            picked = diverse(self.served, members, scored.acquisition[shortlist], k, self.query.diversity)
+            rows = features.of(self.served, [scored.architectures[place] for place in shortlist])
+            picked = diverse(scored.acquisition[shortlist], rows, k, self.query.diversity)
             shortlist = [shortlist[place] for place in picked]
         return [*shortlist[:k], *rest][:k]
+
+    def shortlist(self, scored: Scored, features: FeatureMemory, size: int) -> Shortlist:
+        """The best so many with what their likeness is judged by."""
+        order = scored.order()
+        places = np.asarray(order[:size], dtype=np.intp)
+        members = [scored.architectures[place] for place in places.tolist()]
+        return Shortlist(
+            served=self.served,
+            members=members,
+            columns=scored.columns.at(places),
+            scores=scored.acquisition[places],
+            probability=scored.probability[places],
+            num_feasible=min(int(scored.feasible.sum()), len(members)),
+            features=features.of(self.served, members),
+            diversity=self.query.diversity,
+            is_whole=len(order) <= size,
+        )
 
     def shown(self, rank: int, place: int, scored: Scored) -> CandidateReply:
         """The architecture at `place` as users see it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from app.candidates import repository
-from app.candidates.choosing import CandidateQuery, Choice
+from app.candidates.choosing import CandidateQuery, Choice, Scored, Shortlist
 from app.candidates.constraints import (
     BoundConstraint,
     Constraint,
@@ -29,7 +30,7 @@ from app.inference import (
     stored_architectures,
 )
 from app.inference.caches import BoundedCache
-from app.inference.proposing import ForecastColumns, Pools, global_attribute, searched
+from app.inference.proposing import FeatureMemory, Features, ForecastColumns, Pools, global_attribute, searched
 from app.settings import Settings
 
 _NUM_BEST = 10
@@ -45,6 +46,7 @@ class CandidateService:
         self._inference = inference
         self._pools = Pools(inference.forecaster, settings.max_enumerated_candidates)
         self._measured: BoundedCache[tuple[int, int], Measured] = BoundedCache(_MAX_MEASURED)
+        self._features = FeatureMemory()
         inference.add_listener(self.warm)
 
     def warm(self, served: ServedTask) -> None:
@@ -60,14 +62,10 @@ class CandidateService:
             InvalidContentError: if a constraint cannot be read or speaks of an unknown metric.
             NotReadyError: if there is no champion yet.
         """
-        served = self._inference.load(task)
-        seed = secrets.randbelow(2**31) if query.seed is None else query.seed
-        constraints = self._bound(served, query.constraints)
-        choice = Choice(served, query, self._measured_of(served.task_id), constraints, np.random.default_rng(seed))
-        is_enumerable = self._pools.is_enumerable(served.space)
-        architectures, columns = self._unmeasured(choice) if is_enumerable else self._searched(choice)
-        scored = choice.scored(architectures, columns)
+        choice, scored = self._prepared(task, query)
+        served = choice.served
         metric = served.task.metric
+        places = choice.chosen(scored, self._features)
         return CandidatesReply(
             task=served.name,
             metric=metric.name,
@@ -78,15 +76,47 @@ class CandidateService:
             is_fresh=served.is_fresh,
             acquisition=query.acquisition,
             kappa=query.kappa,
-            seed=seed,
+            seed=choice.seed,
             best_measured=choice.best_value,
-            method="enumerated" if is_enumerable else "searched",
-            num_considered=len(architectures),
+            method="enumerated" if self._pools.is_enumerable(served.space) else "searched",
+            num_considered=len(scored.architectures),
             num_feasible=int(scored.feasible.sum()),
-            candidates=[choice.shown(rank, place, scored) for rank, place in enumerate(choice.chosen(scored), start=1)],
+            candidates=[choice.shown(rank, place, scored) for rank, place in enumerate(places, start=1)],
         )
 
-    def _measured_of(self, task_id: int) -> Measured:
+    def shortlist(self, task: str, query: CandidateQuery, out: frozenset[str], size: int) -> Shortlist:
+        """The best unmeasured architectures that are not out, to be chosen from; raises as `candidates` does."""
+        choice, scored = self._prepared(task, query, out)
+        return choice.shortlist(scored, self._features, size)
+
+    def learn_features(self, served: ServedTask, ids: Iterable[str]) -> None:
+        """Remembers what likeness to these stored architectures is judged by."""
+        missing = self._features.missing(served, ids)
+        if missing:
+            with self._database.read() as session:
+                stored = stored_architectures(session, served.space, missing)
+            self._features.of(served, [parse_architecture(served.space, {"id": one}, stored) for one in stored])
+
+    def unknown_features(self, served: ServedTask, ids: Iterable[str]) -> set[str]:
+        """Those that `learn_features` should be told of."""
+        return self._features.missing(served, ids)
+
+    def features(self, served: ServedTask, ids: Iterable[str]) -> Features:  # (T, F)
+        """What likeness to those of the architectures is judged by that `learn_features` knows of."""
+        return self._features.remembered(served, ids)
+
+    def _prepared(self, task: str, query: CandidateQuery, out: frozenset[str] = frozenset()) -> tuple[Choice, Scored]:
+        served = self._inference.load(task)
+        seed = secrets.randbelow(2**31) if query.seed is None else query.seed
+        constraints = self._bound(served, query.constraints)
+        measured = self.measured(served.task_id)
+        excluded = replace(measured, tried=measured.tried | out) if out else measured
+        choice = Choice(served, query, excluded, constraints, np.random.default_rng(seed), seed)
+        is_enumerable = self._pools.is_enumerable(served.space)
+        return choice, choice.scored(*(self._unmeasured(choice) if is_enumerable else self._searched(choice)))
+
+    def measured(self, task_id: int) -> Measured:
+        """What was tried of the task, and what came out."""
         with self._database.read() as session:
             key = (task_id, repository.revision(session, task_id))
             measured = self._measured.get(key)
@@ -140,7 +170,7 @@ class CandidateService:
             pool, columns = self._pools.scored(served)
             return columns.at(np.asarray([pool.places[one.id] for one in architectures], dtype=np.intp))
 
-        return BoundConstraint(constraint, served.name, task_source(self._measured_of(served.task_id), forecast))
+        return BoundConstraint(constraint, served.name, task_source(self.measured(served.task_id), forecast))
 
 
 def _stated_metrics(served: ServedTask) -> tuple[str, ...]:

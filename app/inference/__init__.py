@@ -24,7 +24,7 @@ from app.inference.notations import (
     search_space,
     summary,
 )
-from app.inference.records import champion_id, stored_architectures, task_ids_to_adapt
+from app.inference.records import MIN_RELATED, champion_id, stored_architectures, task_ids_to_adapt
 from app.inference.relations import Relations
 from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
 from app.inference.shipped import ShippedContents, shipped_contents, shipped_task_names
@@ -32,6 +32,7 @@ from app.inference.training import Candidate, checked_config, default_settings, 
 from app.inference.versions import ShippedVersion, Versions, shipped_version, version_of
 
 __all__ = [
+    "MIN_RELATED",
     "Candidate",
     "Forecast",
     "Forecaster",

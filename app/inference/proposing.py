@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import predictor
+from app.inference.caches import BoundedCache
 from app.inference.errors import translated
 from app.inference.forecasts import Forecast, Forecaster, ServedTask
 from app.inference.notations import ParsedArchitecture, forget_whole, identified, remember_whole
@@ -22,13 +23,19 @@ from predictor import Predictions, SearchSpace
 
 ACQUISITIONS = ("ucb", "ei", "thompson", "mean")
 
+NEAR_IDENTICAL = 0.95
+"""Likeness, of 1 at most, from which two architectures are not given to two workers at once: most pairs of NAS-Bench-201 cells
+beyond it are the same operations in another place, and a tenth of the good cells have such a twin."""
+
 _MAX_POOLS = 4
+_MAX_FEATURES = 20_000  # of a few hundred bytes each
 _MAX_SCORED = 32
 _NUM_ROUNDS = 4
 _NUM_PARENTS = 40
 _NUM_CHILDREN = 250
 
 Scores = NDArray[np.float64]
+Features = NDArray[np.float32]
 Order = Callable[[Sequence[ParsedArchitecture], "ForecastColumns"], Sequence[int]]
 """The places of the architectures, the best first."""
 
@@ -187,13 +194,56 @@ def acquisition_values(
         return predictor.acquisition_values(name, predictions, served.task.metric.direction, best_value, rng, kappa)
 
 
-def diverse(
-    served: ServedTask, architectures: Sequence[ParsedArchitecture], scores: Scores, k: int, strength: float
-) -> list[int]:
+class FeatureMemory:
+    """What likeness is judged by, computed once for every adaptation and architecture. May be called from any thread."""
+
+    def __init__(self) -> None:
+        self._known: BoundedCache[tuple[int, str], Features] = BoundedCache(_MAX_FEATURES)
+
+    def of(self, served: ServedTask, architectures: Sequence[ParsedArchitecture]) -> Features:  # (S, F)
+        """Features in the order of the architectures."""
+        found = {one.id: self._known.get((served.serial, one.id)) for one in architectures}
+        missing = {one.id: one for one in architectures if found[one.id] is None}
+        if missing:
+            rows = featured(served, list(missing.values()))
+            found.update(zip(missing, rows, strict=True))
+            self._known.put_many(((served.serial, one), row) for one, row in zip(missing, rows, strict=True))
+        return _stacked([found[one.id] for one in architectures])
+
+    def missing(self, served: ServedTask, ids: Iterable[str]) -> set[str]:
+        """Those that nothing is remembered of."""
+        return {one for one in ids if self._known.get((served.serial, one)) is None}
+
+    def remembered(self, served: ServedTask, ids: Iterable[str]) -> Features:  # (S, F)
+        """What is remembered of those of the ids that anything is remembered of."""
+        return _stacked([self._known.get((served.serial, one)) for one in ids])
+
+
+def featured(served: ServedTask, architectures: Sequence[ParsedArchitecture]) -> Features:  # (S, F)
+    """The adapted surrogate's embedding, by which likeness is judged."""
+    with translated():
+        return served.adapted.features([one.architecture for one in architectures])
+
+
+def _stacked(rows: Sequence[Features | None]) -> Features:  # (S, F)
+    known = [row for row in rows if row is not None]
+    return np.stack(known) if known else np.zeros((0, 0), np.float32)
+
+
+def diverse(scores: Scores, features: Features, k: int, strength: float) -> list[int]:
     """At most k places, chosen greedily by score less likeness to what was chosen before."""
     with translated():
-        features = served.adapted.features([one.architecture for one in architectures])  # (S, F)
         return [int(place) for place in predictor.select_diverse(scores, features, k, strength)]
+
+
+def apart(scores: Scores, features: Features, k: int, strength: float, taken: Features) -> list[int]:
+    """At most k places as `diverse` chooses them, none of which is near-identical to another or to what is taken (T, F)."""
+    if not len(features):
+        return []
+    given = taken if len(taken) else None
+    with translated():
+        chosen = predictor.select_diverse(scores, features, k, strength, given, NEAR_IDENTICAL)
+    return [int(place) for place in chosen]
 
 
 def global_attribute(architecture: ParsedArchitecture, name: str) -> float | None:

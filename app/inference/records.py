@@ -38,6 +38,8 @@ from predictor import (
 )
 
 CHAMPION = "champion"
+MIN_RELATED = MIN_OBSERVATIONS
+"""How many architectures a fidelity or a sibling must have measured before an adaptation listens to it."""
 _MAX_PARAMETERS = 10_000
 _MAX_ID_DIGITS = 18
 

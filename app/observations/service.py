@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app import queue
 from app.errors import ConflictError, ErrorItem, NotFoundError
+from app.inference import ParsedArchitecture
 from app.observations import repository
 from app.observations.intake import CONTENT, Draft, Intake
 from app.observations.schemas import (
@@ -41,7 +42,7 @@ def record(session: Session, intake: Intake, drafts: Sequence[Draft], priority: 
     """
     task = tasks.find(session, str(intake.task.id), for_update=True)
     new, ids = _split(session, intake, drafts)
-    _add_architectures(session, task.search_space, new)
+    keep_architectures(session, task.search_space, [draft.parsed for draft in new])
     for draft, new_id in zip(new, repository.add(session, [draft.row for draft in new]), strict=True):
         ids[draft.index] = new_id
     if new:
@@ -92,16 +93,17 @@ def _fill_repeated(drafts: Sequence[Draft], ids: dict[int, int]) -> None:
             ids[draft.index] = by_key[draft.client_key]
 
 
-def _add_architectures(session: Session, search_space: str, drafts: Sequence[Draft]) -> None:
-    by_id = {draft.parsed.id: draft.parsed for draft in drafts}
+def keep_architectures(session: Session, search_space: str, parsed: Sequence[ParsedArchitecture]) -> None:
+    """Stores those that are new, in one order, so that two who store the same ones do not wait for each other in a circle."""
+    by_id = {one.id: one for one in sorted(parsed, key=lambda one: one.id)}
     known = repository.known_architectures(session, by_id)
     rows = [
-        {"id": id_, "hash_algorithm": parsed.hash_algorithm, "graph": parsed.graph}
-        for id_, parsed in by_id.items()
+        {"id": id_, "hash_algorithm": one.hash_algorithm, "graph": one.graph}
+        for id_, one in by_id.items()
         if id_ not in known
     ]
     repository.add_new_architectures(session, rows)
-    repository.add_new_notations(session, search_space, {id_: parsed.genotype for id_, parsed in by_id.items()})
+    repository.add_new_notations(session, search_space, {id_: one.genotype for id_, one in by_id.items()})
 
 
 def _changed(session: Session, task_id: int, added: int, priority: int = 0) -> None:

@@ -98,6 +98,8 @@ def test_posted_examples_are_accepted_by_their_own_schemas(app: FastAPI) -> None
     from app.observations import schemas as observations
     from app.search_spaces import schemas as search_spaces
     from app.tasks import schemas as tasks
+    from app.trials import examples
+    from app.trials import schemas as trials
 
     observations.ObservationIn.model_validate(observations.ONE_EXAMPLE)
     observations.ObservationIn.model_validate(observations.DAG_EXAMPLE)
@@ -105,4 +107,21 @@ def test_posted_examples_are_accepted_by_their_own_schemas(app: FastAPI) -> None
         observations.ObservationIn.model_validate(one)
     observations.CorrectionIn.model_validate(observations.CORRECTION_REQUEST_EXAMPLE)
     tasks.TaskIn.model_validate(tasks.TASK_REQUEST_EXAMPLE)
+    trials.SuggestIn.model_validate(examples.SUGGEST_EXAMPLE)
+    trials.RequestIn.model_validate(examples.REQUEST_EXAMPLE)
+    trials.HeartbeatIn.model_validate(examples.HEARTBEAT_EXAMPLE)
+    trials.CompleteIn.model_validate(examples.COMPLETE_EXAMPLE)
+    trials.FailIn.model_validate(examples.FAIL_EXAMPLE)
+    trials.ReasonIn.model_validate(examples.INFEASIBLE_EXAMPLE)
+    trials.AbandonIn.model_validate(examples.ABANDON_EXAMPLE)
+    trials.TrialWithHistory.model_validate(examples.HISTORY_EXAMPLE)
+    for shown in (
+        examples.COMPLETED_EXAMPLE,
+        examples.INFEASIBLE_REPLY_EXAMPLE,
+        examples.FAILED_EXAMPLE,
+        examples.ABANDONED_EXAMPLE,
+    ):
+        trials.TrialOut.model_validate(shown)
+    trials.SuggestedOut.model_validate(examples.SUGGESTED_EXAMPLE)
+    trials.AdviceOut.model_validate(examples.ADVICE_EXAMPLE)
     search_spaces.SearchSpaceIn.model_validate(search_spaces.DECLARATION_EXAMPLE)

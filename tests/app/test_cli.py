@@ -119,6 +119,32 @@ def test_a_fine_tune_is_started_with_its_settings(run: Run, client: TestClient) 
     assert client.get("/v1/fine-tunes/1").json()["settings"] == {"num_steps": 3}
 
 
+def test_what_is_asked_for_is_told(run: Run, client: TestClient, post_task: Any) -> None:
+    post_task()
+
+    asked = run("ask", "digits", "--worker-id", "anna")
+    trial_id, genotype, _, token = asked.stdout.split()
+    told = run("tell", "digits", trial_id, "0.9", "--token", token, "--seed", "1")
+
+    (observation,) = client.get("/v1/tasks/digits/observations").json()["items"]
+    assert told.stdout == f"trial {trial_id} is completed\n"
+    assert (observation["genotype"], observation["value"], observation["seed"]) == (genotype, 0.9, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "token", "said"),
+    [("0.9", "1.wrong", "expected the lease_token that came with trial 1"), ("nan", "1.x", "that JSON can hold")],
+)
+def test_what_cannot_be_told_is_said_in_one_line(run: Run, post_task: Any, value: str, token: str, said: str) -> None:
+    post_task()
+    run("ask", "digits", "--worker-id", "anna")
+
+    told = run("tell", "digits", "1", value, "--token", token)
+
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert said in told.stderr
+
+
 def test_an_unknown_kind_of_work_is_wrong_usage(run: Run) -> None:
     assert run("worker", "--kinds", "sleep").exit_code == 2
 

@@ -118,6 +118,33 @@ def test_architectures_that_are_all_alike_can_be_selected_too() -> None:
     assert len(set(chosen.tolist())) == 3
 
 
+def test_what_is_taken_counts_as_chosen_already() -> None:
+    values, features = two_clusters()
+
+    chosen = select_diverse(values, features, 2, strength=2.0, taken=features[:1])
+
+    assert chosen[0] == 5
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_nobody_is_chosen_who_is_too_like_what_is_taken_or_chosen(strength) -> None:
+    values, features = two_clusters()
+
+    apart = select_diverse(values, features, 10, strength, max_likeness=0.9)
+    beside = select_diverse(values, features, 10, strength, taken=features[3:4], max_likeness=0.9)
+    nobody = select_diverse(values, features, 1, strength, taken=features[[3, 8]], max_likeness=0.9)
+
+    assert apart.tolist() == [0, 5]
+    assert beside.tolist() == [5]
+    assert nobody.tolist() == []
+
+
+def test_without_near_likes_the_best_scores_are_taken_in_order() -> None:
+    values, features = np.array([0.1, 0.3, 0.2]), np.array([[0.0], [5.0], [10.0]], np.float32)
+
+    assert select_diverse(values, features, 3, 0.0, max_likeness=0.9).tolist() == [1, 2, 0]
+
+
 def test_selection_refuses_what_makes_no_sense() -> None:
     values, features = two_clusters()
     with pytest.raises(AcquisitionError, match="strength"):
