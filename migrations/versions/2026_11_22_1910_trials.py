@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "c80769c24f29"
-down_revision = "81afd215bea9"
+down_revision = "3c7e0b52d1f4"
 branch_labels = None
 depends_on = None
 
