@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -167,14 +166,6 @@ def _begin_sqlite(connection: Connection) -> None:
     access = connection.get_execution_options().get("archcast_access")
     connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if access == 'read' else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if access == "read" else "BEGIN IMMEDIATE")
-
-
-def now(session: Session) -> datetime:
-    """The present moment by the clock that all processes share: the server's, or this machine's where there is a file."""
-    if session.get_bind().dialect.name == "postgresql":
-        moment: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
-        return moment.astimezone(UTC)
-    return datetime.now(UTC)
 
 
 def take_turns(session: Session, turn: Turn) -> None:

@@ -15,7 +15,8 @@ from sqlalchemy import CursorResult, and_, case, not_, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.database import insert_if_new, now
+from app import clock
+from app.database import insert_if_new
 from app.tables import JobRecord, utc_now
 
 ADAPT = "adapt"
@@ -83,7 +84,7 @@ def enqueue_adaptation(session: Session, task_id: int, priority: int = 0) -> int
 
 def has_work(session: Session, kinds: Sequence[str]) -> bool:
     """Whether `claim` would find something: a read, so that idle workers never take the write lock."""
-    return session.scalar(select(JobRecord.id).where(_is_due(kinds, now(session))).limit(1)) is not None
+    return session.scalar(select(JobRecord.id).where(_is_due(kinds, clock.now(session))).limit(1)) is not None
 
 
 def claim(session: Session, owner: str, kinds: Sequence[str], lease_seconds: float) -> ClaimedJob | None:
@@ -91,7 +92,7 @@ def claim(session: Session, owner: str, kinds: Sequence[str], lease_seconds: flo
 
     Its dedupe key is free again from here on.
     """
-    moment = now(session)
+    moment = clock.now(session)
     _close_abandoned(session, kinds, moment)
     order = (JobRecord.priority.desc(), JobRecord.id)
     is_open = and_(_is_due(kinds, moment), not_(_is_abandoned()))
@@ -154,7 +155,7 @@ def progress(
     record = _held(session, job_id, owner)
     if record is None:
         return Heartbeat(is_held=False, is_cancelled=True)
-    record.lease_expires_at = now(session) + timedelta(seconds=lease_seconds)
+    record.lease_expires_at = clock.now(session) + timedelta(seconds=lease_seconds)
     if percent is not None:
         record.percent = min(100.0, max(0.0, percent))
     if stage is not None:
@@ -185,7 +186,7 @@ def fail(session: Session, job_id: int, owner: str, error: str, is_retryable: bo
     _release(record)
     if is_retryable and record.attempts < MAX_ATTEMPTS and not record.cancel_requested:
         pause = _FIRST_PAUSE_SECONDS * 4.0 ** (record.attempts - 1)
-        record.state, record.lease_expires_at = "queued", now(session) + timedelta(seconds=pause)
+        record.state, record.lease_expires_at = "queued", clock.now(session) + timedelta(seconds=pause)
     else:
         record.state = "cancelled" if record.cancel_requested else "failed"
         record.finished_at = utc_now()

@@ -87,12 +87,14 @@ def request(session: Session, task_name: str, wanted: Sequence[ParsedArchitectur
     repository.lock_task(session, task.id)
     observations.keep_architectures(session, task.search_space, wanted)
     now = clock.now(session)
-    different = {one.id: one for one in wanted}
-    new = repository.add_new(session, [new_row(task, one, "requested", now) for one in different])
+    is_open = repository.open_architectures(session, task.id)
+    # Never what is open: the insert would wait for its worker's report, and that for the task's lock.
+    missing = [one for one in {one.id: one for one in wanted} if one not in is_open]
+    new = repository.add_new(session, [new_row(task, one, "requested", now) for one in missing])
     for trial in new:
         leases.created(session, trial, "requested", now)
     new_ids = {trial.id for trial in new}
-    is_open = repository.open_architectures(session, task.id)
+    is_open |= {trial.architecture_id: trial for trial in new}
     shown = [_requested(is_open[one.id], new_ids) for one in wanted]
     return RequestedOut(task=task.name, trials=shown)
 

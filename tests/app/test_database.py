@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from app import database as databases
 from app.database import Database, Turn, insert_if_new, insert_new, take_turns
 from app.tables import SearchSpaceRecord, Table, TaskRecord
 
@@ -206,12 +204,3 @@ def test_a_turn_is_kept_until_its_transaction_ends(declared: Database, reopened:
     thread.join(timeout=30.0)
 
     assert order == ["first", "second"]
-
-
-@both_engines
-def test_the_moment_of_the_database_is_aware_and_in_utc(declared: Database) -> None:
-    with declared.read() as session:
-        moment = databases.now(session)
-
-    assert moment.utcoffset() == timedelta(0)
-    assert abs(moment - datetime.now(UTC)) < timedelta(hours=1)

@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
+both_engines = pytest.mark.both_engines
+
 Document = dict[str, Any]
 Do = Callable[..., Any]
 
@@ -50,6 +52,7 @@ def trial(client: TestClient, task: object, suggest: Do, space: list[Document]) 
     return handed_out
 
 
+@both_engines
 def test_a_hopeless_curve_is_to_be_stopped(curves: None, advise: Do, report: Do, trial: Document) -> None:
     report("heartbeat", trial, observations=[{"value": early_of(0.62), "fidelity": 5}])
 

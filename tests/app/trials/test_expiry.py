@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +13,8 @@ from app.database import Database
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
+
+both_engines = pytest.mark.both_engines
 
 Document = dict[str, Any]
 Do = Callable[..., Any]
@@ -29,6 +31,7 @@ def trial(clock: object, task: object, request_trials: Do, suggest: Do) -> Docum
     return handed_out
 
 
+@both_engines
 def test_a_lease_that_ran_out_returns_the_trial_to_the_pool(clock: Any, sweep: Do, shown: Do, trial: Document) -> None:
     clock.move(60.0)
     assert sweep() == 0  # not before
@@ -44,6 +47,7 @@ def test_a_lease_that_ran_out_returns_the_trial_to_the_pool(clock: Any, sweep: D
     assert sweep() == 0
 
 
+@both_engines
 def test_whoever_asks_next_gets_it_without_any_sweep(clock: Any, suggest: Do, shown: Do, trial: Document) -> None:
     clock.move(61.0)
 
@@ -54,6 +58,7 @@ def test_whoever_asks_next_gets_it_without_any_sweep(clock: Any, suggest: Do, sh
     assert changes[-2:] == [("leased", "expired"), ("expired", "leased")]
 
 
+@both_engines
 def test_a_heartbeat_keeps_the_lease(clock: Any, report: Do, sweep: Do, trial: Document) -> None:
     for _ in range(5):
         clock.move(50.0)
@@ -61,6 +66,7 @@ def test_a_heartbeat_keeps_the_lease(clock: Any, report: Do, sweep: Do, trial: D
         assert sweep() == 0
 
 
+@both_engines
 @pytest.mark.parametrize("is_swept", [True, False])
 def test_a_late_worker_may_go_on_until_somebody_else_has_the_trial(
     clock: Any, report: Do, sweep: Do, suggest: Do, shown: Do, trial: Document, is_swept: bool
@@ -79,6 +85,7 @@ def test_a_late_worker_may_go_on_until_somebody_else_has_the_trial(
     assert "to worker 'bert'" in answer.json()["detail"]
 
 
+@both_engines
 def test_a_late_result_counts_while_nobody_else_has_the_trial(
     clock: Any, report: Do, sweep: Do, observed: Do, trial: Document
 ) -> None:
@@ -91,6 +98,7 @@ def test_a_late_result_counts_while_nobody_else_has_the_trial(
     assert len(observed()) == 1
 
 
+@both_engines
 def test_after_five_expiries_the_trial_has_failed(
     clock: Any, suggest: Do, report: Do, sweep: Do, shown: Do, observed: Do, trial: Document
 ) -> None:
@@ -109,6 +117,7 @@ def test_after_five_expiries_the_trial_has_failed(
     assert report("complete", trial, observations=FINAL).status_code == 409
 
 
+@both_engines
 def test_many_replicas_that_notice_count_it_once(clock: Any, sweep: Do, shown: Do, trial: Document) -> None:
     clock.move(61.0)
 
@@ -119,6 +128,7 @@ def test_many_replicas_that_notice_count_it_once(clock: Any, sweep: Do, shown: D
     assert shown(trial["id"])["num_expiries"] == 1
 
 
+@both_engines
 def test_leases_of_all_tasks_are_looked_at(
     client: TestClient, clock: Any, sweep: Do, post_task: Do, space: Any, trial: Document
 ) -> None:
@@ -130,6 +140,7 @@ def test_leases_of_all_tasks_are_looked_at(
     assert sweep() == 2
 
 
+@both_engines
 def test_the_service_sweeps_by_itself(
     client: TestClient, settings: Any, clock: Any, shown: Do, trial: Document
 ) -> None:
@@ -161,8 +172,12 @@ def test_a_sweep_of_a_database_without_tables_does_no_harm(tmp_path: Any, settin
     empty.close()
 
 
+@both_engines
 def test_the_clock_is_aware_and_in_utc(database: Database) -> None:
     from app import clock
 
     with database.read() as session:
-        assert clock.now(session).tzinfo is UTC
+        moment = clock.now(session)
+
+    assert moment.tzinfo is UTC
+    assert abs(moment - datetime.now(UTC)) < timedelta(hours=1)

@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
+both_engines = pytest.mark.both_engines
+
 Document = dict[str, Any]
 Do = Callable[..., Any]
 
@@ -42,6 +44,7 @@ def _changes(document: Document) -> list[tuple[str | None, str]]:
     return [(event["from_state"], event["to_state"]) for event in document["history"]]
 
 
+@both_engines
 def test_a_completed_trial_has_its_observations(report: Do, shown: Do, observed: Do, trial: Document) -> None:
     values = [{"value": 0.5, "fidelity": 5}, {"value": 0.9, "seed": 0}, {"value": 0.91, "seed": 1, "cost": 3.0}]
 
@@ -60,6 +63,7 @@ def test_a_completed_trial_has_its_observations(report: Do, shown: Do, observed:
     assert _changes(shown(trial["id"])) == [(None, "requested"), ("requested", "leased"), ("leased", "completed")]
 
 
+@both_engines
 def test_completing_twice_with_the_same_token_is_harmless_and_answers_the_same(
     report: Do, observed: Do, trial: Document
 ) -> None:
@@ -70,6 +74,7 @@ def test_completing_twice_with_the_same_token_is_harmless_and_answers_the_same(
     assert len(observed()) == 1
 
 
+@both_engines
 def test_completing_again_with_another_value_is_refused(report: Do, observed: Do, trial: Document) -> None:
     report("complete", trial, observations=FINAL)
 
@@ -79,6 +84,7 @@ def test_completing_again_with_another_value_is_refused(report: Do, observed: Do
     assert [one["value"] for one in observed()] == [0.9]
 
 
+@both_engines
 def test_many_who_complete_at_once_record_it_once(report: Do, observed: Do, shown: Do, trial: Document) -> None:
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: report("complete", trial, observations=FINAL), range(8)))
@@ -89,6 +95,7 @@ def test_many_who_complete_at_once_record_it_once(report: Do, observed: Do, show
     assert _changes(shown(trial["id"])).count(("leased", "completed")) == 1
 
 
+@both_engines
 def test_of_many_different_outcomes_at_once_one_wins(report: Do, observed: Do, shown: Do, trial: Document) -> None:
     def end(number: int) -> Any:
         if number % 2:
@@ -103,6 +110,7 @@ def test_of_many_different_outcomes_at_once_one_wins(report: Do, observed: Do, s
     assert len(shown(trial["id"])["history"]) == 3
 
 
+@both_engines
 def test_what_cannot_be_recorded_leaves_the_trial_as_it_was(
     report: Do, shown: Do, observed: Do, trial: Document
 ) -> None:
@@ -113,6 +121,7 @@ def test_what_cannot_be_recorded_leaves_the_trial_as_it_was(
     assert report("complete", trial, observations=FINAL).status_code == 200
 
 
+@both_engines
 def test_a_heartbeat_extends_the_lease(clock: Any, report: Do, trial: Document) -> None:
     clock.move(400.0)
 
@@ -124,6 +133,7 @@ def test_a_heartbeat_extends_the_lease(clock: Any, report: Do, trial: Document) 
     assert longer["lease_expires_at"] == "2026-11-22T13:06:40Z"
 
 
+@both_engines
 def test_intermediate_results_come_with_heartbeats_and_are_recorded_once(
     report: Do, observed: Do, trial: Document
 ) -> None:
@@ -181,6 +191,7 @@ def test_without_a_max_fidelity_final_and_intermediate_values_must_be_told_apart
     assert (beat.status_code, mixed.status_code, clear.status_code) == (422, 422, 200)
 
 
+@both_engines
 def test_a_retryable_failure_returns_to_the_pool_until_the_attempts_are_used_up(
     report: Do, suggest: Do, shown: Do, observed: Do, trial: Document
 ) -> None:
@@ -198,6 +209,7 @@ def test_a_retryable_failure_returns_to_the_pool_until_the_attempts_are_used_up(
     assert "out of memory" in shown(trial["id"])["history"][-1]["cause"]
 
 
+@both_engines
 def test_a_final_failure_ends_the_trial_at_once(report: Do, observed: Do, trial: Document) -> None:
     failed = report("fail", trial, reason="diverged", is_retryable=False)
 
@@ -212,6 +224,7 @@ def test_what_cannot_be_built_is_recorded_as_such(report: Do, observed: Do, tria
     assert [(one["status"], one["reason"]) for one in observed()] == [("infeasible", "no such operation")]
 
 
+@both_engines
 def test_an_abandoned_trial_goes_to_the_next_who_asks(
     report: Do, suggest: Do, shown: Do, observed: Do, trial: Document
 ) -> None:

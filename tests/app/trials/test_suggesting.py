@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from sqlalchemy import update
+
+from app.database import Database
+from app.tables import TrialRecord
+from app.trials import repository
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
 pytestmark = pytest.mark.usefixtures("champion", "task")
+both_engines = pytest.mark.both_engines
 
 Document = dict[str, Any]
 Do = Callable[..., Any]
@@ -38,6 +44,7 @@ def _together(ask: Callable[[int], Any], count: int) -> list[Any]:
         return list(threads.map(asked, range(count)))
 
 
+@both_engines
 def test_a_suggested_trial_says_what_is_expected_of_it(suggest: Do, shown: Do, client: TestClient) -> None:
     (trial,) = suggest("anna", seed=3)
 
@@ -57,6 +64,7 @@ def test_the_best_candidate_is_suggested_first(suggest: Do, client: TestClient) 
     assert trial["architecture_id"] == best["architecture_id"]
 
 
+@both_engines
 def test_the_same_worker_gets_its_own_again_with_a_new_token_that_voids_the_old(
     suggest: Do, report: Do, shown: Do
 ) -> None:
@@ -71,6 +79,7 @@ def test_the_same_worker_gets_its_own_again_with_a_new_token_that_voids_the_old(
     assert (last["from_state"], last["to_state"], last["cause"]) == ("leased", "leased", "its worker asked again")
 
 
+@both_engines
 def test_own_ones_come_first_then_those_that_wait_then_new_ones(suggest: Do, request_trials: Do) -> None:
     (own,) = suggest("anna")
     waiting = request_trials(2)
@@ -108,6 +117,7 @@ def test_what_is_out_is_no_longer_out_when_it_was_measured_and_then_it_was_tried
     assert len(set(seen)) == 10
 
 
+@both_engines
 def test_all_of_the_space_is_handed_out_at_most_once_and_then_nothing(suggest: Do) -> None:
     first = suggest("anna", count=64)
     rest = suggest("bert", count=64)
@@ -146,6 +156,7 @@ def test_constraints_decide_as_with_candidates(
     assert refused.status_code == 422
 
 
+@both_engines
 def test_many_workers_at_once_get_different_architectures(client: TestClient, suggest: Do) -> None:
     suggest("first")  # the space is scored now
 
@@ -159,6 +170,7 @@ def test_many_workers_at_once_get_different_architectures(client: TestClient, su
     assert len(handed_out) == len(set(_architectures(handed_out))) == 12
 
 
+@both_engines
 def test_a_race_for_the_last_waiting_trial_has_one_winner(client: TestClient, request_trials: Do) -> None:
     (last,) = request_trials(1)
 
@@ -172,6 +184,7 @@ def test_a_race_for_the_last_waiting_trial_has_one_winner(client: TestClient, re
     assert len(set(_architectures(trials))) == len(trials) == 2
 
 
+@both_engines
 def test_one_worker_that_asks_twice_at_once_holds_what_it_was_told_last(client: TestClient, shown: Do) -> None:
     answers = _together(lambda _: client.post(f"{TRIALS}:suggest", json={"worker_id": "anna"}), 4)
 
@@ -183,6 +196,7 @@ def test_one_worker_that_asks_twice_at_once_holds_what_it_was_told_last(client: 
         assert shown(one["id"])["lease_number"] == one["lease_number"]
 
 
+@both_engines
 def test_an_architecture_measured_while_it_was_chosen_is_not_suggested(
     suggest: Do, observe: Do, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +221,7 @@ def test_an_architecture_measured_while_it_was_chosen_is_not_suggested(
     assert trial["architecture_id"] not in outruns
 
 
+@both_engines
 def test_requests_of_the_same_architecture_are_one_trial(
     client: TestClient, request_trials: Do, space: Any, suggest: Do
 ) -> None:
@@ -225,6 +240,7 @@ def test_requests_of_the_same_architecture_are_one_trial(
     assert [one["state"] for one in again.json()["trials"]] == ["leased", "requested", "requested"]
 
 
+@both_engines
 def test_the_same_request_by_many_at_once_is_one_trial(client: TestClient, space: Any) -> None:
     body = {"architectures": [one["genotype"] for one in space[:5]]}
 
@@ -234,6 +250,26 @@ def test_the_same_request_by_many_at_once_is_one_trial(client: TestClient, space
     assert len(client.get(TRIALS).json()["items"]) == 5
 
 
+@both_engines
+def test_a_request_of_what_is_being_reported_waits_for_its_report_in_no_circle(
+    client: TestClient, database: Database, task: Document, space: Any, suggest: Do
+) -> None:
+    body = {"architectures": [one["genotype"] for one in space]}
+    (trial,) = suggest("anna")
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.write() as session:  # half of a report: the trial first, then its task
+            session.execute(update(TrialRecord).where(TrialRecord.id == trial["id"]).values(outcome_digest="a report"))
+            asked = thread.submit(client.post, TRIALS, json=body)
+            wait([asked], timeout=1.0)  # on SQLite it waits for this transaction
+            repository.lock_task(session, task["id"])
+        answer = asked.result(timeout=30.0)
+
+    assert answer.status_code == 201
+    assert [one["is_new"] for one in answer.json()["trials"]].count(False) == 1
+
+
+@both_engines
 def test_a_measured_architecture_may_be_requested_again(suggest: Do, report: Do, request_trials: Do) -> None:
     request_trials(1)
     (trial,) = suggest("anna")
@@ -295,6 +331,7 @@ def test_unknown_tasks_are_not_found(client: TestClient) -> None:
     assert {answer.status_code for answer in answers} == {404}
 
 
+@both_engines
 def test_the_list_goes_page_by_page_and_by_state_and_worker(client: TestClient, suggest: Do, report: Do) -> None:
     for worker in ("anna", "bert", "anna", "bert", "anna"):
         (trial,) = suggest(worker)
