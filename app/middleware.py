@@ -35,7 +35,8 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), answered]
+                others = [header for header in message.get("headers", ()) if header[0] != answered[0]]
+                message["headers"] = [*others, answered]
             await send(message)
 
         await self.app(scope, receive, send_with_id)
