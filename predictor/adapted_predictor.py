@@ -125,12 +125,14 @@ class AdaptedPredictor:
         self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor, embedding: Tensor
     ) -> GPInputs:
         views = (embedding, *self._around.views_of(architectures, batch))
-        related = self._around.related
-        if related is None:
-            return GPInputs(mean.double()[:, None], views)
-        opinions = related(architectures, self._around.views)
-        means = torch.cat([mean[:, None], related.unshrunk(architectures, opinions)[:, None], opinions], dim=1)
-        return GPInputs(means.double(), (*views, opinions))
+        means, related = mean[:, None], self._around.related
+        if related is not None:
+            opinions = related(architectures, self._around.views)
+            means = torch.cat([means, related.unshrunk(architectures, opinions)[:, None], opinions], dim=1)
+            views = (*views, opinions)
+        views = (*views, self._around.encoder.operation_counts(batch))
+        known = len(views) if self._process is None else len(self._process.support.views)  # kept ones may lack counts
+        return GPInputs(means.double(), views[:known])
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""

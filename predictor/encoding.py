@@ -71,6 +71,8 @@ _NUM_STATISTICS = 10
 _NUM_COMPUTED = NUM_PATH_STATISTICS + NUM_SIGNAL_FEATURES
 NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 4 + _HASHED_ATTRIBUTES + _NUM_COMPUTED
 """G."""
+NUM_COUNTS = 256
+"""Columns in which different operations are counted."""
 
 _COST = _NUM_STATIC - 2  # column of the cost proxy among the static features
 _WORK = _NUM_STATIC - 1  # column of the flag for trainable operations
@@ -82,6 +84,13 @@ def _slots(text: str, num_slots: int) -> tuple[int, float]:
     """A slot and a sign that depend on the text alone (feature hashing; Weinberger et al., ICML 2009)."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest[:4], "little") % num_slots, 1.0 if digest[4] & 1 else -1.0
+
+
+def _signs(text: str) -> NDArray[np.float32]:  # (NUM_COUNTS,)
+    """As many random signs that depend on the text alone, in all of unit length."""
+    digest = hashlib.blake2b(text.encode(), digest_size=NUM_COUNTS // 8).digest()
+    bits = np.unpackbits(np.frombuffer(digest, np.uint8))
+    return (2.0 * bits.astype(np.float32) - 1.0) / np.float32(math.sqrt(NUM_COUNTS))
 
 
 def _bounded(number: float) -> float:
@@ -167,19 +176,22 @@ class GraphBatch:
     adjacency: Tensor  # (B, N, N), [b, i, j] = 1 for an edge from i to j; i < j
     mask: Tensor  # (B, N), 1 for real nodes
     globals: Tensor  # (B, G)
+    operations: Tensor  # (B, N) rows of the table of the encoder that made the batch; 0 where there is no node
 
     def __len__(self) -> int:
         return len(self.nodes)
 
     def to(self, device: torch.device) -> GraphBatch:
         """The same batch on another device."""
-        return GraphBatch(
-            self.nodes.to(device), self.adjacency.to(device), self.mask.to(device), self.globals.to(device)
-        )
+        return GraphBatch(*(tensor.to(device) for tensor in self._tensors))
 
     def select(self, rows: Tensor | slice) -> GraphBatch:
         """The batch of these rows."""
-        return GraphBatch(self.nodes[rows], self.adjacency[rows], self.mask[rows], self.globals[rows])
+        return GraphBatch(*(tensor[rows] for tensor in self._tensors))
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.nodes, self.adjacency, self.mask, self.globals, self.operations
 
 
 class ArchitectureEncoder:
@@ -191,6 +203,7 @@ class ArchitectureEncoder:
         self._rows: dict[str, int] = {}  # by the operation's key
         self._table = np.zeros((256, _NUM_STATIC), np.float32)  # the first row is padding
         self._traits = np.zeros((256, len(Traits._fields)), np.float32)
+        self._signs = np.zeros((256, NUM_COUNTS), np.float32)
         self._lock = Lock()
 
     def encode(self, architecture: Architecture) -> EncodedArchitecture:
@@ -233,7 +246,19 @@ class ArchitectureEncoder:
             StackedGraphs(into, np.ascontiguousarray(real.T)),
             attributes.astype(np.float32, copy=False),
         )
-        return GraphBatch(*map(torch.from_numpy, (nodes, adjacency, real, features)))
+        return GraphBatch(*map(torch.from_numpy, (nodes, adjacency, real, features, rows)))
+
+    def operation_counts(self, batch: GraphBatch) -> Tensor:  # (B, NUM_COUNTS)
+        """How often each operation is there, kind and attributes, in a batch of this encoder; the order of nodes and their
+        edges do not matter.
+
+        Counts of any number of different operations are laid over each other with random signs, which keeps distances
+        (Achlioptas, "Database-friendly random projections", JCSS 2003). The same on every machine and in every version.
+        """
+        different, places = np.unique(batch.operations.numpy(), return_inverse=True)
+        rows = np.arange(len(batch))[:, None] * len(different) + places.reshape(batch.operations.shape)
+        counts = np.bincount(rows.ravel(), minlength=len(batch) * len(different)).reshape(len(batch), len(different))
+        return torch.from_numpy(counts.astype(np.float32) @ self._signs[different])
 
     def _encode(self, architecture: Architecture) -> EncodedArchitecture:
         order, operations = architecture.topological_order, architecture.operations
@@ -255,7 +280,8 @@ class ArchitectureEncoder:
             if row == len(self._table):
                 self._table = np.concatenate([self._table, np.zeros_like(self._table)])
                 self._traits = np.concatenate([self._traits, np.zeros_like(self._traits)])
-            self._table[row], self._traits[row] = features, traits
+                self._signs = np.concatenate([self._signs, np.zeros_like(self._signs)])
+            self._table[row], self._traits[row], self._signs[row] = features, traits, _signs(operation.key)
         return row
 
 

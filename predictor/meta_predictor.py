@@ -51,7 +51,7 @@ class Parts:
     inner_loop: bool = True
     decisions: bool = True  # in the residual process
     graph_statistics: bool = (
-        True  # and neighbourhoods, in the residual process: the surrogate reads what it always reads
+        True  # neighbourhoods and counts, too, in the process: the surrogate reads what it always reads
     )
 
     def steps(self, log_step_sizes: Tensor) -> Tensor:
@@ -60,12 +60,12 @@ class Parts:
 
     def seen(self, support: GPInputs) -> GPInputs:
         """The support set as the residual process sees it: a view of no columns takes no part."""
-        embedding, statistics, neighbourhoods, decisions, *opinions = support.views
+        embedding, statistics, neighbourhoods, decisions, *opinions, counts = support.views
         if not self.graph_statistics:
-            statistics, neighbourhoods = statistics[:, :0], neighbourhoods[:, :0]
+            statistics, neighbourhoods, counts = statistics[:, :0], neighbourhoods[:, :0], counts[:, :0]
         if not self.decisions:
             decisions = decisions[:, :0]
-        return GPInputs(support.means, (embedding, statistics, neighbourhoods, decisions, *opinions))
+        return GPInputs(support.means, (embedding, statistics, neighbourhoods, decisions, *opinions, counts))
 
 
 EVERYTHING = Parts()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from predictor.adapted_predictor import AdaptedPredictor
 from predictor.architecture import Architecture
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.benchmarks.registry import read_all
@@ -20,6 +21,7 @@ from predictor.scoring import kendall_tau
 from predictor.search_spaces.base import SearchSpace
 from predictor.search_spaces.registry import search_space
 from predictor.surrogate.related_tasks import RelatedTasks
+from predictor.surrogate.residual_gp import GPInputs, ResidualGP
 from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 PERCENT = Metric("accuracy", "%", "maximize")
@@ -255,3 +257,22 @@ def test_a_large_request_is_answered_in_its_order(tiny_meta, cells, monkeypatch)
     pieces = adapted.predict(cells[:60])
 
     np.testing.assert_allclose(pieces.mean, whole.mean, rtol=1e-5)  # float32 in batches of another size
+
+
+def test_an_adaptation_that_was_kept_before_operations_were_counted_still_answers(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:12], convolutions))
+    process = adapted._process
+    fewer = GPInputs(process.support.means, process.support.views[:-1])
+    raw = torch.cat([process.raw[:4], process.raw[4:].reshape(3, -1)[:, :-1].flatten()])
+    older = AdaptedPredictor(
+        adapted._around,
+        adapted._parameters,
+        ResidualGP(raw, fewer, process.targets, process.noise_scale),
+        adapted._experience,
+    )
+
+    restored = tiny_meta.restore(accuracy_task, space, older.to_bytes())
+
+    assert_equal(restored.predict(cells), older.predict(cells))

@@ -280,3 +280,55 @@ def test_threads_that_meet_an_operation_at_once_do_not_spoil_the_next_one(monkey
 
     assert nodes[:2, 0, KINDS.index("conv")].tolist() == [1.0, 1.0]
     assert nodes[2, 0, KINDS.index("max_pool")] == 1.0
+
+
+def counted(*architectures: Architecture) -> torch.Tensor:
+    encoder = ArchitectureEncoder()
+    return encoder.operation_counts(encoder.batch(architectures))
+
+
+def test_distances_between_counts_of_operations_are_those_of_the_counts_themselves(random_graph) -> None:
+    rng = np.random.default_rng(3)
+    graphs = [random_graph(rng, int(rng.integers(3, 14))) for _ in range(60)]
+    keys = sorted({operation.key for graph in graphs for operation in graph.operations})
+    exact = torch.zeros(len(graphs), len(keys))
+    for row, graph in enumerate(graphs):
+        for operation in graph.operations:
+            exact[row, keys.index(operation.key)] += 1.0
+
+    distances = torch.cdist(counted(*graphs), counted(*graphs))
+
+    expected = torch.cdist(exact, exact)
+    apart = expected > 0
+    assert float((distances[apart] / expected[apart] - 1.0).abs().mean()) < 0.08
+    assert float(distances[~apart].max()) < 1e-3
+
+
+def test_counts_of_operations_do_not_depend_on_edges_padding_or_what_the_encoder_saw_before(random_graph) -> None:
+    small, large = (random_graph(np.random.default_rng(seed), size) for seed, size in ((1, 4), (2, 15)))
+    without_edges = Architecture.build(small.operations, [])
+    encoder = ArchitectureEncoder()
+    encoder.batch([large])
+
+    beside = encoder.operation_counts(encoder.batch([large, small]))[1]
+
+    torch.testing.assert_close(beside, counted(small)[0])
+    torch.testing.assert_close(counted(without_edges)[0], counted(small)[0])
+
+
+def test_counts_tell_operations_apart_that_differ_in_one_attribute() -> None:
+    one, other = (Operation.of("conv", kernel_size=size, channels=16) for size in (3, 5))
+
+    first, second, both = counted(*(Architecture.build(ops, []) for ops in ([one], [other], [one, other])))
+
+    assert float(first.norm()) == pytest.approx(1.0)
+    assert abs(float(first @ second)) < 0.25
+    torch.testing.assert_close(both, first + second)
+
+
+def test_columns_of_counts_never_change_since_kept_adaptations_rest_on_them() -> None:
+    counts = counted(Architecture.build([Operation.of("conv", kernel_size=3)], []))[0] * 16.0
+
+    signs = "".join("+" if count > 0 else "-" for count in counts[:16].tolist())
+    assert signs == "++++-+-++-+-+--+"
+    torch.testing.assert_close(counts.abs(), torch.ones(256))
