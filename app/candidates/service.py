@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,7 +35,10 @@ from app.settings import Settings
 
 _NUM_BEST = 10
 _MAX_MEASURED = 64
+_MAX_STANDING = 32
 STATED_METRICS = ("params", "flops")
+Found = tuple[Sequence[ParsedArchitecture], ForecastColumns]
+"""Unmeasured architectures with their forecasts."""
 
 
 class CandidateService:
@@ -45,7 +48,8 @@ class CandidateService:
         self._database = database
         self._inference = inference
         self._pools = Pools(inference.forecaster, settings.max_enumerated_candidates)
-        self._measured: BoundedCache[tuple[int, int], Measured] = BoundedCache(_MAX_MEASURED)
+        self._measured: BoundedCache[int, tuple[int, Measured]] = BoundedCache(_MAX_MEASURED)
+        self._standing: BoundedCache[tuple[Hashable, ...], Found] = BoundedCache(_MAX_STANDING)
         self._features = FeatureMemory()
         inference.add_listener(self.warm)
 
@@ -84,9 +88,14 @@ class CandidateService:
             candidates=[choice.shown(rank, place, scored) for rank, place in enumerate(places, start=1)],
         )
 
-    def shortlist(self, task: str, query: CandidateQuery, out: frozenset[str], size: int) -> Shortlist:
-        """The best unmeasured architectures that are not out, to be chosen from; raises as `candidates` does."""
-        choice, scored = self._prepared(task, query, out)
+    def shortlist(
+        self, task: str, query: CandidateQuery, out: frozenset[str], size: int, *, may_repeat: bool
+    ) -> Shortlist:
+        """The best unmeasured architectures that are not out, to be chosen from; raises as `candidates` does.
+
+        What was found in a space too large to list may be chosen from again until the task is adapted anew, where `may_repeat`.
+        """
+        choice, scored = self._prepared(task, query, out, may_repeat)
         return choice.shortlist(scored, self._features, size)
 
     def learn_features(self, served: ServedTask, ids: Iterable[str]) -> None:
@@ -105,32 +114,47 @@ class CandidateService:
         """What likeness to those of the architectures is judged by that `learn_features` knows of."""
         return self._features.remembered(served, ids)
 
-    def _prepared(self, task: str, query: CandidateQuery, out: frozenset[str] = frozenset()) -> tuple[Choice, Scored]:
+    def _prepared(
+        self, task: str, query: CandidateQuery, out: frozenset[str] = frozenset(), may_repeat: bool = False
+    ) -> tuple[Choice, Scored]:
         served = self._inference.load(task)
         seed = secrets.randbelow(2**31) if query.seed is None else query.seed
         constraints = self._bound(served, query.constraints)
         measured = self.measured(served.task_id)
         excluded = replace(measured, tried=measured.tried | out) if out else measured
         choice = Choice(served, query, excluded, constraints, np.random.default_rng(seed), seed)
-        is_enumerable = self._pools.is_enumerable(served.space)
-        return choice, choice.scored(*(self._unmeasured(choice) if is_enumerable else self._searched(choice)))
+        if self._pools.is_enumerable(served.space):
+            return choice, choice.scored(*self._unmeasured(choice))
+        return choice, choice.scored(*(self._found_before(choice) if may_repeat else self._searched(choice)))
 
     def measured(self, task_id: int) -> Measured:
         """What was tried of the task, and what came out."""
         with self._database.read() as session:
-            key = (task_id, repository.revision(session, task_id))
-            measured = self._measured.get(key)
-            if measured is None:
-                measured = repository.measured(session, task_id)
-                self._measured.put(key, measured)
+            revision = repository.revision(session, task_id)
+            at, before = self._measured.get(task_id) or (None, None)
+            if before is not None and at == revision:
+                return before
+            measured = repository.measured(session, task_id, before)
+        self._measured.put(task_id, (revision, measured))
         return measured
 
-    def _unmeasured(self, choice: Choice) -> tuple[Sequence[ParsedArchitecture], ForecastColumns]:
+    def _unmeasured(self, choice: Choice) -> Found:
         pool, columns = self._pools.scored(choice.served)
         places = np.flatnonzero(pool.mask_without(choice.measured.tried))
         return [pool.architectures[place] for place in places.tolist()], columns.at(places)
 
-    def _searched(self, choice: Choice) -> tuple[Sequence[ParsedArchitecture], ForecastColumns]:
+    def _found_before(self, choice: Choice) -> Found:
+        """What an earlier search for the same found, less what was tried or is out; a new search where too little is left."""
+        key = (choice.served.serial, replace(choice.query, k=0, seed=None, diversity=0.0))
+        found, columns = self._standing.get(key) or ([], None)
+        places = np.flatnonzero([one.id not in choice.measured.tried for one in found])
+        if columns is not None and 2 * len(places) >= len(found):
+            return [found[place] for place in places.tolist()], columns.at(places)
+        searched_now = self._searched(choice)
+        self._standing.put(key, searched_now)
+        return searched_now
+
+    def _searched(self, choice: Choice) -> Found:
         served, measured = choice.served, choice.measured
         best_ids = measured.best_ids(served.is_maximized, _NUM_BEST)
         with self._database.read() as session:

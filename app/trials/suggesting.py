@@ -47,6 +47,7 @@ class _Round:
 
     out: frozenset[str]  # architectures of open trials, as last seen
     size: int  # of the shortlist
+    may_repeat: bool  # what an earlier search found will do
     shortlist: Shortlist | None = None
     granted: list[Granted] = field(default_factory=list)
 
@@ -109,13 +110,15 @@ class SuggestionService:
         served = self._inference.load(task_name)
         with self._database.read() as session:
             out = repository.open_ids(session, served.task_id)
-        looking = _Round(out, min(_LONG, max(_SHORT, _FOR_EACH * (count + len(out)))))
+        looking = _Round(out, min(_LONG, max(_SHORT, _FOR_EACH * (count + len(out)))), may_repeat=body.seed is None)
         for _ in range(_MAX_ROUNDS):
             if looking.shortlist is None:
                 query = CandidateQuery(
                     count, body.acquisition, body.kappa, body.diversity, tuple(body.constraints), body.pool, seed
                 )
-                looking.shortlist = self._candidates.shortlist(task_name, query, looking.out, looking.size)
+                looking.shortlist = self._candidates.shortlist(
+                    task_name, query, looking.out, looking.size, may_repeat=looking.may_repeat
+                )
             self._candidates.learn_features(looking.shortlist.served, looking.out)
             if self._is_added(looking, looking.shortlist, body, count):
                 return looking.granted
@@ -131,8 +134,9 @@ class SuggestionService:
                 return False
             tried = repository.tried(session, served.task_id, [one.id for one in shortlist.members])
             places = shortlist.chosen(count, out | tried, self._candidates.features(served, out))
-            if len(places) < count and not shortlist.is_whole and looking.size < _LONG:
-                looking.size, looking.shortlist = _LONG, None
+            is_more_to_find = looking.may_repeat or (not shortlist.is_whole and looking.size < _LONG)
+            if len(places) < count and is_more_to_find:
+                looking.size, looking.shortlist, looking.may_repeat = _LONG, None, False
                 return False
             looking.granted = self._added(session, shortlist, places, body)
             return True

@@ -27,6 +27,7 @@ Do = Callable[..., Any]
 
 TRIALS = "/v1/tasks/digits/trials"
 FINAL = [{"value": 0.9}]
+CELL_TRIALS = "/v1/tasks/cells/trials:suggest"
 
 
 def _architectures(trials: list[Document]) -> list[str]:
@@ -205,8 +206,8 @@ def test_an_architecture_measured_while_it_was_chosen_is_not_suggested(
 
     scored = CandidateService.shortlist
 
-    def outrun(self: Any, *arguments: Any) -> Any:
-        shortlist = scored(self, *arguments)
+    def outrun(self: Any, *arguments: Any, **options: Any) -> Any:
+        shortlist = scored(self, *arguments, **options)
         best = shortlist.members[0]
         observe("digits", [{"genotype": best.genotype}], [0.5])
         outruns.append(best.id)
@@ -355,3 +356,49 @@ def test_the_list_goes_page_by_page_and_by_state_and_worker(client: TestClient, 
     assert listed(worker_id="carl") == []
     assert client.get(TRIALS, params={"state": "running"}).status_code == 422
     assert client.get(TRIALS, params={"cursor": "x"}).status_code == 422
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """One entry for every search of a space that is too large to list."""
+    from app.candidates import service
+
+    searched, made = service.searched, []
+
+    def counted(served: Any, *arguments: Any) -> Any:
+        made.append(served.serial)
+        return searched(served, *arguments)
+
+    monkeypatch.setattr(service, "searched", counted)
+    return made
+
+
+def test_what_one_search_found_is_handed_out_until_too_little_is_left_of_it(
+    client: TestClient, post_task: Any, searches: list[object]
+) -> None:
+    post_task("cells", search_space="nasbench201")
+
+    def ask(worker: int, count: int) -> list[str]:
+        body = {"worker_id": f"worker-{worker}", "count": count, "pool": 50, "diversity": 0.0}
+        answer = client.post(CELL_TRIALS, json=body)
+        assert answer.status_code == 200, answer.text
+        return _architectures(answer.json()["trials"])
+
+    few = [one for worker in range(5) for one in ask(worker, 2)]
+    num_for_few = len(searches)
+    many = [one for worker in range(5, 15) for one in ask(worker, 50)]
+
+    assert num_for_few == 1
+    assert len({*few, *many}) == 510
+    assert 2 <= len(searches) <= 12
+
+
+def test_a_named_seed_searches_anew_so_that_the_same_question_has_the_same_answer(
+    client: TestClient, post_task: Any, searches: list[object]
+) -> None:
+    post_task("cells", search_space="nasbench201")
+
+    for worker in ("anna", "ben"):
+        client.post(CELL_TRIALS, json={"worker_id": worker, "pool": 50, "seed": 7})
+
+    assert len(searches) == 2
