@@ -14,7 +14,9 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.answering_once import PARAMETER, answered_once, takes_key
 from app.errors import RequestError, UnsupportedMediaTypeError
+from app.schemas import problems
 
 MAX_DEPTH = 64
 
@@ -29,7 +31,14 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its body as JSON, or refuses it."""
+    """A route that reads its body as JSON, or refuses it. A POST that creates something takes an Idempotency-Key."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if "POST" in (options.get("methods") or ()):
+            endpoint = answered_once(endpoint, options.get("status_code"))
+            if takes_key(endpoint):
+                options = _with_key(options)
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -41,6 +50,14 @@ class JsonRoute(APIRoute):
             return await handle(JsonRequest(request.scope, request.receive))
 
         return handle_strictly
+
+
+def _with_key(options: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI says of an operation, and of its key."""
+    extra = options.get("openapi_extra") or {}
+    parameters = [*extra.get("parameters", ()), PARAMETER]
+    responses = {**problems(400, 409), **(options.get("responses") or {})}
+    return {**options, "openapi_extra": {**extra, "parameters": parameters}, "responses": responses}
 
 
 def json_router(tag: str) -> APIRouter:
@@ -61,7 +78,6 @@ def parse_json(body: bytes) -> Any:
 
 
 def require_json(request: Request) -> None:
-    """Raises UnsupportedMediaTypeError if the body is not declared as JSON."""
     """Refuses a body that is not declared as JSON; raises UnsupportedMediaTypeError."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or (

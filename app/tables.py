@@ -312,3 +312,20 @@ class TrialEventRecord(Table):
     cause: Mapped[str] = mapped_column(Text)
     worker_id: Mapped[str | None] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class IdempotencyKeyRecord(Table):
+    """A caller's key, with the request that it came with and, once there is one, the answer. Until then it is under a lease."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    caller: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of method, address and body
+    attempt: Mapped[str] = mapped_column(String(32))  # who works on it, or has answered
+    lease_expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[int | None]  # of the answer; None: there is none yet
+    headers: Mapped[dict[str, str] | None] = mapped_column(JSON)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)  # compressed
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

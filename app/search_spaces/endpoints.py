@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Body, Query, Response, status
 
+from app.answering_once import creates_nothing
 from app.dependencies import DatabaseDep
 from app.json_requests import json_router
 from app.pagination import CursorQuery, LimitQuery, Page
@@ -99,6 +100,7 @@ def sample_search_space(
     "genotype, or what was expected and what came.",
     responses={200: example(VALIDATION_EXAMPLE), **problems(400, 404)},
 )
+@creates_nothing
 def validate_notations(
     database: DatabaseDep,
     name: str,
