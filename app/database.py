@@ -19,7 +19,9 @@ from typing import Any
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.functions import GenericFunction
 
 BUSY_TIMEOUT_SECONDS = 60
 _IDLE_TIMEOUT_SECONDS = 300  # a process that froze inside a transaction holds its locks no longer than this
@@ -262,6 +264,26 @@ def _begin_sqlite(connection: Connection) -> None:
     access = connection.get_execution_options().get("archcast_access")
     connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if access == 'read' else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if access == "read" else "BEGIN IMMEDIATE")
+
+
+class walked(GenericFunction[Any]):  # noqa: N801 - named as SQL names functions
+    """A column that is compared row by row along the index that the order asks for.
+
+    SQLite counts no rows beforehand and prefers any index on a filter to the one that gives the order, and then sorts all that
+    is left; a plus before the column forbids it that. PostgreSQL knows how many rows there are and decides by itself.
+    """
+
+    inherit_cache = True
+
+
+@compiles(walked, "sqlite")
+def _walked_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
+
+
+@compiles(walked)
+def _walked_elsewhere(element: Any, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
 
 
 def take_turns(session: Session, turn: Turn) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Row
@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 from app import queue
 from app.errors import ConflictError, ErrorItem, NotFoundError
 from app.inference import ParsedArchitecture
+from app.lists import Asked, Listing
 from app.observations import repository
 from app.observations.intake import CONTENT, Draft, Intake
+from app.observations.repository import Filter
 from app.observations.schemas import (
     BestArchitecture,
     BestOut,
@@ -25,11 +27,18 @@ from app.observations.schemas import (
     PostedOut,
     RetractionIn,
 )
-from app.pagination import Page, decoded, page_of
+from app.pagination import Page
 from app.tables import ObservationRecord
 from app.tasks import repository as task_repository
 from app.tasks import service as tasks
 
+LISTING = Listing(
+    "observations",
+    ObservationOut,
+    ObservationRecord.id,
+    {"id": ObservationRecord.id, "created_at": ObservationRecord.created_at, "value": ObservationRecord.value},
+    default="id",
+)
 _FIELDS = tuple(name for name in ObservationOut.model_fields if name not in ("task", "genotype"))
 _COPIED = ("task_id", "architecture_id", "std_error", "seed", "fidelity", "cost")
 
@@ -158,28 +167,21 @@ def shown(row: Row[Any]) -> ObservationOut:
     return ObservationOut(**{name: getattr(kept, name) for name in _FIELDS}, task=row.task, genotype=row.genotype)
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which observations a list shows; None: no matter which."""
+def page(session: Session, task_name: str, asked: Asked, wanted: Filter) -> Page[ObservationOut]:
+    """One page of a task's observations, the oldest first unless asked otherwise, or where a range suits another order."""
+    task = tasks.find(session, task_name)
+    sort = asked.sort or LISTING.sort(_suitable(wanted))
+    query = repository.listed(task.id, wanted, sort.name)
+    filters = {"task": task.id, **asdict(wanted)}
+    rows, next_cursor = LISTING.page(session, query, replace(asked, sort=sort), filters, are_empty=wanted.are_empty)
+    return Page(items=[shown(row) for row in rows], next_cursor=next_cursor)
 
-    architecture: str | None = None
-    status: str | None = None
-    include_superseded: bool = False
 
-
-def page(session: Session, task_name: str, cursor: str | None, limit: int, wanted: Filter) -> Page[ObservationOut]:
-    """One page of a task's observations, the oldest first."""
-    rows = repository.page(
-        session,
-        tasks.find(session, task_name).id,
-        decoded(cursor, int),
-        limit + 1,
-        architecture=wanted.architecture,
-        status=wanted.status,
-        include_superseded=wanted.include_superseded,
-    )
-    kept, next_cursor = page_of(rows, limit, lambda row: row[0].id)
-    return Page(items=[shown(row) for row in kept], next_cursor=next_cursor)
+def _suitable(wanted: Filter) -> str:
+    """The sort whose index serves the filter."""
+    if wanted.has_range:
+        return "value"
+    return "created_at" if wanted.since is not None or wanted.before is not None else "id"
 
 
 def of_architecture(session: Session, architecture_id: str, limit: int) -> list[ObservationOut]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Query, Response, status
 
 from app.answering_once import creates_nothing
 from app.dependencies import DatabaseDep
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.lists import Asked
+from app.pagination import Page
 from app.schemas import example, problems
 from app.search_spaces import service
 from app.search_spaces.schemas import (
@@ -21,6 +22,7 @@ from app.search_spaces.schemas import (
     SampleOut,
     SearchSpaceIn,
     SearchSpaceOut,
+    SpaceKind,
     ValidationIn,
     ValidationOut,
 )
@@ -56,13 +58,16 @@ def declare_search_space(
     summary="List search spaces",
     description="All search spaces in the order of their names: built-in ones, the open `graph` space for any typed "
     "DAG, and declared ones.",
+    response_model=Page[SearchSpaceOut],
     responses={200: example({"items": [SPACE_EXAMPLE], "next_cursor": None}), **problems()},
 )
 def list_search_spaces(
-    database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100
-) -> Page[SearchSpaceOut]:
+    database: DatabaseDep,
+    asked: Annotated[Asked, service.LISTING.query],
+    kind: Annotated[SpaceKind | None, Query(description="Only those of this kind.")] = None,
+) -> Any:
     with database.read() as session:
-        return service.page(session, cursor, limit)
+        return service.LISTING.answer(service.page(session, asked, kind), asked)
 
 
 @router.get(

@@ -55,6 +55,9 @@ VALIDATION_EXAMPLE = {
 }
 
 
+SpaceKind = Literal["built_in", "graph", "declared"]
+
+
 class SearchSpaceIn(RequestBody):
     """A search space that a user declares."""
 
@@ -67,7 +70,7 @@ class SearchSpaceOut(Reply):
     """A search space."""
 
     name: str
-    kind: Literal["built_in", "graph", "declared"]
+    kind: SpaceKind
     description: str
     size: int | None = Field(
         description="How many genotypes there are; null: no end of them, or more than a JSON number holds exactly."

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import AppError, ConflictError, NotFoundError
 from app.inference import notations
-from app.pagination import Page, decoded, page_of
+from app.lists import Asked, Listing
+from app.pagination import Page
 from app.schemas import ErrorItemReply
 from app.search_spaces import repository
 from app.search_spaces.schemas import (
@@ -19,11 +20,15 @@ from app.search_spaces.schemas import (
     SampleOut,
     SearchSpaceIn,
     SearchSpaceOut,
+    SpaceKind,
     ValidationOut,
     ValidationResult,
 )
 from app.tables import SearchSpaceRecord
 
+LISTING = Listing(
+    "search spaces", SearchSpaceOut, SearchSpaceRecord.name, {"name": SearchSpaceRecord.name}, default="name"
+)
 _MAX_SEED = 2**31
 _MAX_EXACT = 2**53  # whole numbers up to here survive a JSON reader that uses doubles
 
@@ -64,11 +69,10 @@ def shown(record: SearchSpaceRecord) -> SearchSpaceOut:
     )
 
 
-def page(session: Session, cursor: str | None, limit: int) -> Page[SearchSpaceOut]:
+def page(session: Session, asked: Asked, kind: SpaceKind | None) -> Page[SearchSpaceOut]:
     """One page of the list."""
-    rows = repository.page(session, decoded(cursor, str), limit + 1)
-    records, next_cursor = page_of(rows, limit, lambda record: record.name)
-    return Page(items=[shown(record) for record in records], next_cursor=next_cursor)
+    rows, next_cursor = LISTING.page(session, repository.listed(kind), asked, {"kind": kind})
+    return Page(items=[shown(row[0]) for row in rows], next_cursor=next_cursor)
 
 
 def declare(session: Session, body: SearchSpaceIn) -> tuple[SearchSpaceRecord, bool]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Query, Response, status
 
 from app.dependencies import DatabaseDep, InferenceDep
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.lists import Asked, BeforeQuery, SinceQuery
+from app.pagination import Page
 from app.schemas import example, problems
 from app.tasks import service
 from app.tasks.schemas import TASK_EXAMPLE, TASK_REQUEST_EXAMPLE, TaskIn, TaskOut
@@ -43,18 +44,20 @@ def create_task(
     "/tasks",
     summary="List tasks",
     description="All tasks, the oldest first, with the freshness of their adaptations.",
+    response_model=Page[TaskOut],
     responses={200: example({"items": [TASK_EXAMPLE], "next_cursor": None}), **problems()},
 )
 def list_tasks(
     database: DatabaseDep,
-    cursor: CursorQuery = None,
-    limit: LimitQuery = 100,
+    asked: Annotated[Asked, service.LISTING.query],
     search_space: Annotated[
         str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Only tasks of this search space.")
     ] = None,
-) -> Page[TaskOut]:
+    since: SinceQuery = None,
+    before: BeforeQuery = None,
+) -> Any:
     with database.read() as session:
-        return service.page(session, cursor, limit, search_space)
+        return service.LISTING.answer(service.page(session, asked, search_space, since, before), asked)
 
 
 @router.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -10,12 +11,20 @@ from sqlalchemy.orm import Session
 from app import queue
 from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
-from app.pagination import Page, decoded, page_of
+from app.lists import Asked, Listing
+from app.pagination import Page
 from app.tables import TaskRecord
 from app.tasks import repository
 from app.tasks.repository import AdaptationState
 from app.tasks.schemas import AdaptationOut, MetricSchema, TaskIn, TaskOut
 
+LISTING = Listing(
+    "tasks",
+    TaskOut,
+    TaskRecord.id,
+    {"id": TaskRecord.id, "name": TaskRecord.name, "created_at": TaskRecord.created_at},
+    default="id",
+)
 _MAX_ID_DIGITS = 18
 _CONTENT = ("search_space", "dataset", "metric", "unit", "direction", "device", "max_fidelity", "details")
 
@@ -54,11 +63,13 @@ def shown(session: Session, records: Sequence[TaskRecord]) -> list[TaskOut]:
     return [_shown(record, adaptations.get(record.id), record.id in pending, champion) for record in records]
 
 
-def page(session: Session, cursor: str | None, limit: int, search_space: str | None) -> Page[TaskOut]:
+def page(
+    session: Session, asked: Asked, search_space: str | None, since: datetime | None, before: datetime | None
+) -> Page[TaskOut]:
     """One page of the list."""
-    rows = repository.page(session, decoded(cursor, int), limit + 1, search_space)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
-    return Page(items=shown(session, records), next_cursor=next_cursor)
+    filters = {"search_space": search_space, "since": since, "before": before}
+    rows, next_cursor = LISTING.page(session, repository.listed(**filters), asked, filters)  # type: ignore[arg-type]
+    return Page(items=shown(session, [row[0] for row in rows]), next_cursor=next_cursor)
 
 
 def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
