@@ -31,6 +31,7 @@ from app.observations.schemas import (
     RetractionIn,
 )
 from app.pagination import Page
+from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 
 router = json_router("observations")
@@ -109,23 +110,36 @@ def list_observations(
         return service.LISTING.answer(service.page(session, task, asked, wanted), asked)
 
 
+@router.get(
+    "/tasks/{task}/observations/{observation_id}",
+    summary="Show an observation",
+    description="One observation as it was recorded, whether it still counts or not: `superseded_by_id` leads to its "
+    "correction or retraction, and `supersedes_id` to what it corrects.",
+    responses={200: example(OBSERVATION_EXAMPLE), **problems(404)},
+)
+def show_observation(database: DatabaseDep, task: str, observation_id: ObservationId) -> ObservationOut:
+    with database.read() as session:
+        return service.find(session, task, observation_id)
+
+
 @router.post(
     "/tasks/{task}/observations/{observation_id}/correction",
     status_code=status.HTTP_201_CREATED,
     summary="Correct an observation",
     description="Records a new observation of the same architecture, seed, fidelity and cost in the place of an older "
     "one, which stays in the records. Its `std_error` is kept unless another is given. What was superseded or retracted "
-    "before is refused with 409.",
-    responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409)},
+    "before is refused with 409; `If-Match` with the older one's `ETag` makes sure that you correct what you have seen.",
+    responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409, 412)},
 )
 def correct_observation(
     database: DatabaseDep,
     task: str,
     observation_id: ObservationId,
+    if_match: IfMatchDep,
     body: Annotated[CorrectionIn, Body(openapi_examples={"value": {"value": CORRECTION_REQUEST_EXAMPLE}})],
 ) -> ObservationOut:
     with database.write() as session:
-        return service.correct(session, task, observation_id, body)
+        return service.correct(session, task, observation_id, body, if_match)
 
 
 @router.post(
@@ -133,17 +147,18 @@ def correct_observation(
     status_code=status.HTTP_201_CREATED,
     summary="Retract an observation",
     description="Records that an observation is to be ignored; it stays in the records. What was superseded or "
-    "retracted before is refused with 409.",
-    responses={201: example(RETRACTION_EXAMPLE, "The retraction."), **problems(400, 404, 409)},
+    "retracted before is refused with 409. `If-Match` as with corrections.",
+    responses={201: example(RETRACTION_EXAMPLE, "The retraction."), **problems(400, 404, 409, 412)},
 )
 def retract_observation(
     database: DatabaseDep,
     task: str,
     observation_id: ObservationId,
+    if_match: IfMatchDep,
     body: Annotated[RetractionIn, Body(openapi_examples={"reason": {"value": RETRACTION_REQUEST_EXAMPLE}})],
 ) -> ObservationOut:
     with database.write() as session:
-        return service.retract(session, task, observation_id, body)
+        return service.retract(session, task, observation_id, body, if_match)
 
 
 @router.get(

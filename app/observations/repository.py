@@ -140,14 +140,23 @@ class Filter:
         return False if self.has_range else None
 
 
-def listed(task_id: int, wanted: Filter, sort: str) -> Select[*tuple[Any, ...]]:
-    """The task's observations that are wanted, for a list that runs along one column.
+def listed(task: TaskRecord, columns: Sequence[str], wanted: Filter, sort: str) -> Select[*tuple[Any, ...]]:
+    """Those columns, and the genotypes, of the task's observations that are wanted, for a list that runs along one column.
 
     A filter on another column is checked row by row along it. An architecture has few observations: they are looked up.
     """
     own = ObservationRecord
-    task = own.task_id if wanted.architecture is None else walked(own.task_id)
-    query = shown().where(task == task_id)
+    task_id = own.task_id if wanted.architecture is None else walked(own.task_id)
+    query = (
+        select(*(getattr(own, name) for name in columns), NotationRecord.genotype)
+        .outerjoin(
+            NotationRecord,
+            and_(
+                NotationRecord.architecture_id == own.architecture_id, NotationRecord.search_space == task.search_space
+            ),
+        )
+        .where(task_id == task.id)
+    )
     if wanted.architecture is not None:
         query = query.where(own.architecture_id == wanted.architecture)
     if wanted.status is not None:

@@ -28,7 +28,8 @@ from app.observations.schemas import (
     RetractionIn,
 )
 from app.pagination import Page
-from app.tables import ObservationRecord
+from app.preconditions import IfMatch
+from app.tables import ObservationRecord, TaskRecord
 from app.tasks import repository as task_repository
 from app.tasks import service as tasks
 
@@ -120,37 +121,57 @@ def _changed(session: Session, task_id: int, added: int, priority: int = 0) -> N
     queue.enqueue_adaptation(session, task_id, priority)
 
 
-def correct(session: Session, task_name: str, observation_id: int, body: CorrectionIn) -> ObservationOut:
+def find(session: Session, task_name: str, observation_id: int) -> ObservationOut:
+    """One observation of the task; raises NotFoundError."""
+    task = tasks.find(session, task_name)
+    if repository.find(session, task.id, observation_id) is None:
+        raise _not_found(task, observation_id)
+    return shown(repository.shown_by_id(session, observation_id))
+
+
+def _not_found(task: TaskRecord, observation_id: int) -> NotFoundError:
+    return NotFoundError(f"expected the id of an observation of task {task.name!r}, got {observation_id}")
+
+
+def correct(
+    session: Session, task_name: str, observation_id: int, body: CorrectionIn, seen: IfMatch | None = None
+) -> ObservationOut:
     """A new observation in the place of another, whose known error it keeps unless it says another.
 
     Raises:
         NotFoundError: if there is no such task or observation.
+        PreconditionFailedError: if it is not as the caller has seen it.
         ConflictError: if it was superseded or retracted before.
     """
     values: dict[str, Any] = {"status": body.status, "value": body.value, "reason": body.reason}
     if "std_error" in body.model_fields_set or body.status != "ok":
         values["std_error"] = body.std_error
-    return _supersede(session, task_name, observation_id, values, added=0)
+    return _supersede(session, task_name, observation_id, values, added=0, seen=seen)
 
 
-def retract(session: Session, task_name: str, observation_id: int, body: RetractionIn) -> ObservationOut:
+def retract(
+    session: Session, task_name: str, observation_id: int, body: RetractionIn, seen: IfMatch | None = None
+) -> ObservationOut:
     """The note that an observation is to be ignored.
 
     Raises:
         NotFoundError: if there is no such task or observation.
+        PreconditionFailedError: if it is not as the caller has seen it.
         ConflictError: if it was superseded or retracted before.
     """
     values = {"status": "retracted", "value": None, "std_error": None, "reason": body.reason}
-    return _supersede(session, task_name, observation_id, values, added=-1)
+    return _supersede(session, task_name, observation_id, values, added=-1, seen=seen)
 
 
 def _supersede(
-    session: Session, task_name: str, observation_id: int, values: dict[str, Any], added: int
+    session: Session, task_name: str, observation_id: int, values: dict[str, Any], added: int, seen: IfMatch | None
 ) -> ObservationOut:
     task = tasks.find(session, task_name, for_update=True)
     old = repository.find(session, task.id, observation_id)
     if old is None:
-        raise NotFoundError(f"expected the id of an observation of task {task.name!r}, got {observation_id}")
+        raise _not_found(task, observation_id)
+    if seen is not None:
+        seen.check(lambda: shown(repository.shown_by_id(session, observation_id)))
     if old.superseded_by_id is not None or old.status == "retracted":
         by = f"superseded by {old.superseded_by_id}" if old.superseded_by_id is not None else "a retraction itself"
         raise ConflictError(f"expected a current observation, got {observation_id}, which is {by}")
@@ -171,10 +192,12 @@ def page(session: Session, task_name: str, asked: Asked, wanted: Filter) -> Page
     """One page of a task's observations, the oldest first unless asked otherwise, or where a range suits another order."""
     task = tasks.find(session, task_name)
     sort = asked.sort or LISTING.sort(_suitable(wanted))
-    query = repository.listed(task.id, wanted, sort.name)
+    query = repository.listed(task, _FIELDS, wanted, sort.name)
     filters = {"task": task.id, **asdict(wanted)}
     rows, next_cursor = LISTING.page(session, query, replace(asked, sort=sort), filters, are_empty=wanted.are_empty)
-    return Page(items=[shown(row) for row in rows], next_cursor=next_cursor)
+    names = (*_FIELDS, "genotype")
+    items = [ObservationOut(task=task.name, **dict(zip(names, row, strict=False))) for row in rows]
+    return Page(items=items, next_cursor=next_cursor)
 
 
 def _suitable(wanted: Filter) -> str:

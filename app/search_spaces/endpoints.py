@@ -11,15 +11,18 @@ from app.dependencies import DatabaseDep
 from app.json_requests import json_router
 from app.lists import Asked
 from app.pagination import Page
+from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 from app.search_spaces import service
 from app.search_spaces.schemas import (
     DECLARATION_EXAMPLE,
+    EDIT_EXAMPLE,
     SAMPLE_EXAMPLE,
     SPACE_EXAMPLE,
     VALIDATION_EXAMPLE,
     VALIDATION_REQUEST_EXAMPLE,
     SampleOut,
+    SearchSpaceEdit,
     SearchSpaceIn,
     SearchSpaceOut,
     SpaceKind,
@@ -79,6 +82,23 @@ def list_search_spaces(
 def show_search_space(database: DatabaseDep, name: str) -> SearchSpaceOut:
     with database.read() as session:
         return service.shown(service.find(session, name))
+
+
+@router.patch(
+    "/search-spaces/{name}",
+    summary="Edit a search space",
+    description="Changes the description of a declared search space. `If-Match` with its `ETag` makes sure that nobody has "
+    "changed it since you looked. What comes with the program is refused with 409.",
+    responses={200: example({**SPACE_EXAMPLE, **EDIT_EXAMPLE}), **problems(400, 404, 409, 412)},
+)
+def edit_search_space(
+    database: DatabaseDep,
+    name: str,
+    if_match: IfMatchDep,
+    body: Annotated[SearchSpaceEdit, Body(openapi_examples={"description": {"value": EDIT_EXAMPLE}})],
+) -> SearchSpaceOut:
+    with database.write() as session:
+        return service.edit(session, name, body, if_match)
 
 
 @router.get(

@@ -17,6 +17,12 @@ def find(session: Session, name: str) -> SearchSpaceRecord | None:
     return session.get(SearchSpaceRecord, name)
 
 
+def find_to_change(session: Session, name: str) -> SearchSpaceRecord | None:
+    """The search space of that name; locked until the transaction ends, while others may refer to it."""
+    query = select(SearchSpaceRecord).where(SearchSpaceRecord.name == name)
+    return session.scalar(query.with_for_update(key_share=True))
+
+
 def listed(kind: str | None) -> Select[*tuple[Any, ...]]:
     """The search spaces of that kind; None: no matter which."""
     query = select(SearchSpaceRecord)

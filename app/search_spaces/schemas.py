@@ -33,6 +33,7 @@ SPACE_EXAMPLE = {
     "definition": None,
     "created_at": "2026-11-22T09:30:00Z",
 }
+EDIT_EXAMPLE = {"description": "our encoders, without the small ones"}
 SAMPLE_EXAMPLE = {
     "search_space": "nasbench201",
     "seed": 7,
@@ -64,6 +65,12 @@ class SearchSpaceIn(RequestBody):
     name: SpaceName = Field(description="Unique; tasks name the search space by it.")
     description: str = Field(default="", max_length=10_000, description="For people.")
     definition: dict[str, Any] = Field(description="Decisions: categorical, ordinal, integer or real.")
+
+
+class SearchSpaceEdit(RequestBody):
+    """What may be changed of a declared search space: nothing that its architectures depend on."""
+
+    description: str = Field(max_length=10_000, description="Takes the place of what was there.")
 
 
 class SearchSpaceOut(Reply):

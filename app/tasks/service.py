@@ -13,10 +13,11 @@ from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
 from app.lists import Asked, Listing
 from app.pagination import Page
+from app.preconditions import IfMatch
 from app.tables import TaskRecord
 from app.tasks import repository
 from app.tasks.repository import AdaptationState
-from app.tasks.schemas import AdaptationOut, MetricSchema, TaskIn, TaskOut
+from app.tasks.schemas import AdaptationOut, MetricSchema, TaskEdit, TaskIn, TaskOut
 
 LISTING = Listing(
     "tasks",
@@ -92,6 +93,20 @@ def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
     if changed:
         raise ConflictError(f"expected a new name or the same task, got another {', '.join(changed)} of {body.name!r}")
     return record, is_new
+
+
+def edit(session: Session, task_name: str, body: TaskEdit, seen: IfMatch) -> TaskOut:
+    """The task with other metadata.
+
+    Raises:
+        NotFoundError: if there is no such task.
+        PreconditionFailedError: if it is not as the caller has seen it.
+    """
+    record = find(session, task_name, for_update=True)
+    seen.check(lambda: shown(session, [record])[0])
+    record.details = body.metadata
+    session.flush()
+    return shown(session, [record])[0]
 
 
 def _row(body: TaskIn) -> dict[str, Any]:
