@@ -1,7 +1,7 @@
 """POSTs that create something are answered once for each Idempotency-Key: here routes meet `app.idempotency`, which does it.
 
 A route of `json_request.JsonRoute` has it by itself; any other endpoint gets it by the decorator `answered_once`. One that
-creates nothing says so by the decorator `creates_nothing`.
+creates nothing says so by the decorator `creates_nothing`, and one whose answer holds a lasting secret by `shown_once`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARAMETER = {
     "first is being worked on, 422 where method, address or body differ. A request that was refused has used up no key.",
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_CHARACTERS, "pattern": "^[!-~]+$"},
 }
-_CREATES_NOTHING, _IS_ANSWERED_ONCE = "creates_nothing", "is_answered_once"
+_CREATES_NOTHING, _IS_SHOWN_ONCE, _IS_ANSWERED_ONCE = "creates_nothing", "is_shown_once", "is_answered_once"
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -36,8 +36,9 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 class KeyedRequest(Protocol):
     """A request that came with a key."""
 
-    def answer(self, work: Callable[[], Response]) -> Response:
-        """The answer of the first time, or of `work` if this is the first. Called in the endpoint's thread."""
+    def answer(self, work: Callable[[], Response], *, is_shown_once: bool) -> Response:
+        """The answer of the first time, or of `work` if this is the first. Called in the endpoint's thread. What is shown once
+        is not stored: whoever comes again is told that it was done."""
 
 
 current_request: ContextVar[KeyedRequest | None] = ContextVar("current_request", default=None)
@@ -47,6 +48,12 @@ current_request: ContextVar[KeyedRequest | None] = ContextVar("current_request",
 def creates_nothing(endpoint: Endpoint) -> Endpoint:
     """Marks an endpoint as one that may be asked any number of times, so that it takes no key."""
     setattr(endpoint, _CREATES_NOTHING, True)
+    return endpoint
+
+
+def shown_once(endpoint: Endpoint) -> Endpoint:
+    """Marks an endpoint whose answer holds a secret that nobody may find in the database."""
+    setattr(endpoint, _IS_SHOWN_ONCE, True)
     return endpoint
 
 
@@ -74,7 +81,8 @@ def answered_once(endpoint: Callable[..., Any], status_code: int | None = None) 
         if keyed is None:
             return endpoint(**arguments)
         told = next((value for value in arguments.values() if isinstance(value, Response)), None)
-        return keyed.answer(lambda: _rendered(endpoint(**arguments), told, status_code))
+        is_shown_once = getattr(endpoint, _IS_SHOWN_ONCE, False)
+        return keyed.answer(lambda: _rendered(endpoint(**arguments), told, status_code), is_shown_once=is_shown_once)
 
     setattr(call, _IS_ANSWERED_ONCE, True)
     return call

@@ -337,5 +337,5 @@ class IdempotencyKeyRecord(Table):
     lease_expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     status: Mapped[int | None]  # of the answer; None: there is none yet
     headers: Mapped[dict[str, str] | None] = mapped_column(JSON)
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)  # compressed
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)  # compressed; None: it was shown once
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -34,10 +34,10 @@ class KeyedPost:
         """Notes a part of the body."""
         self._digest.update(body)
 
-    def answer(self, work: Callable[[], Response]) -> Response:
+    def answer(self, work: Callable[[], Response], *, is_shown_once: bool) -> Response:
         """The answer of the first time, or of `work` if this is the first."""
         caller = caller_of(Request(self._scope))
-        return self._service.answer(caller, self._key, self._digest.hexdigest(), work)
+        return self._service.answer(caller, self._key, self._digest.hexdigest(), work, is_shown_once)
 
 
 class IdempotencyMiddleware:

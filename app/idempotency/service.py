@@ -22,7 +22,7 @@ from starlette.responses import Response
 from app import clock
 from app.answering_once import REPLAYED_HEADER
 from app.database import Database, need_not_survive_power_loss
-from app.errors import KeyInFlightError, KeyReusedError
+from app.errors import ConflictError, KeyInFlightError, KeyReusedError
 from app.idempotency import repository
 from app.settings import Settings
 from app.tables import IdempotencyKeyRecord
@@ -54,10 +54,14 @@ class IdempotencyService:
         self._lease = timedelta(seconds=settings.idempotency_lease_seconds)
         self._kept = timedelta(hours=settings.idempotency_keep_hours)
 
-    def answer(self, caller: str, key: str, fingerprint: str, work: Callable[[], Response]) -> Response:
-        """The answer that was stored under the key, or that of `work`, which then is stored with what it changed.
+    def answer(
+        self, caller: str, key: str, fingerprint: str, work: Callable[[], Response], is_shown_once: bool = False
+    ) -> Response:
+        """The answer that was stored under the key, or that of `work`, which then is stored with what it changed. Of an answer
+        that is shown once only that there was one.
 
         Raises:
+            ConflictError: if it was done, and the answer was shown once.
             KeyReusedError: if the key came before with another request.
             KeyInFlightError: if the first request is still being worked on, or was taken over from this attempt.
         """
@@ -68,7 +72,7 @@ class IdempotencyService:
         try:
             with self._database.together():
                 answer = work()
-                self._keep(claim, answer)
+                self._keep(claim, answer, is_shown_once)
         except BaseException:
             self._give_back(claim)
             raise
@@ -101,6 +105,11 @@ class IdempotencyService:
             return self._stored_or_taken_over(record, claim, now)
 
     def _stored_or_taken_over(self, record: IdempotencyKeyRecord, claim: Claim, now: datetime) -> Response | None:
+        if record.status is not None and record.body is None:
+            raise ConflictError(
+                f"expected a new Idempotency-Key, got one whose request was done at {record.created_at.isoformat()}; its answer "
+                "held a secret that was shown once and is not kept"
+            )
         if record.status is not None:
             headers = {**(record.headers or {}), REPLAYED_HEADER: "true"}
             return Response(zlib.decompress(record.body or b""), record.status, headers)
@@ -109,9 +118,10 @@ class IdempotencyService:
         _overwrite(record, {"attempt": claim.attempt, "lease_expires_at": now + self._lease})
         return None
 
-    def _keep(self, claim: Claim, answer: Response) -> None:
+    def _keep(self, claim: Claim, answer: Response, is_shown_once: bool) -> None:
         headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
-        kept = {"status": answer.status_code, "headers": headers, "body": zlib.compress(bytes(answer.body), 1)}
+        body = None if is_shown_once else zlib.compress(bytes(answer.body), 1)
+        kept = {"status": answer.status_code, "headers": headers, "body": body}
         with self._database.write() as session:
             if not repository.keep_answer(session, *claim.address, claim.attempt, kept):
                 raise KeyInFlightError(_IN_FLIGHT)  # nothing of this attempt is kept

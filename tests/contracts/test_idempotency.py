@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from starlette.responses import Response
 
 from app.database import Database, insert_if_new
-from app.errors import KeyInFlightError, KeyReusedError
+from app.errors import ConflictError, KeyInFlightError, KeyReusedError
 from app.idempotency.service import IdempotencyService
 from app.tables import IdempotencyKeyRecord, JobRecord, ObservationRecord, SearchSpaceRecord, TrialRecord, utc_now
 
@@ -331,3 +331,13 @@ def test_replicas_know_each_others_keys(
     again = IdempotencyService(settings, other).answer("me", "k", "f", made(other, "second"))
 
     assert (bytes(again.body), names(database)) == (b"first", {"first"})
+
+
+def test_an_answer_that_is_shown_once_is_not_stored(keys: IdempotencyService, database: Database) -> None:
+    assert keys.answer("me", "k", "f", made(database, "secret"), is_shown_once=True).status_code == 201
+
+    with pytest.raises(ConflictError, match="shown once"):
+        keys.answer("me", "k", "f", made(database, "again"), is_shown_once=True)
+    with database.read() as session:
+        assert session.scalars(select(IdempotencyKeyRecord.body)).all() == [None]
+    assert names(database) == {"secret"}
