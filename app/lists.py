@@ -191,8 +191,8 @@ class Listing:
         return query.where(sort.after(tuple_(sort.column, self.id), (after.value, after.id)))
 
     def _empty(self, query: Select[*tuple[Any, ...]], sort: Sort, after: Position | None) -> Select[*tuple[Any, ...]]:
-        """Rows that have none, by id."""
-        query = query.where(sort.column.is_(None)).order_by(sort.ordered(self.id))
+        """Rows that have none, by id. The order names the column too, or PostgreSQL would not see that the index has it."""
+        query = query.where(sort.column.is_(None)).order_by(sort.ordered(sort.column), sort.ordered(self.id))
         return query if after is None else query.where(sort.after(self.id, after.id))
 
     def _context(self, sort: Sort, filters: Mapping[str, Any]) -> str:

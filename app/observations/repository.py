@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.database import insert_new, walked
-from app.lists import within
+from app.lists import Sort, within
 from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord
 
 _MAX_PARAMETERS = 5_000
@@ -140,35 +140,33 @@ class Filter:
         return False if self.has_range else None
 
 
-def listed(task: TaskRecord, columns: Sequence[str], wanted: Filter, sort: str) -> Select[*tuple[Any, ...]]:
-    """Those columns, and the genotypes, of the task's observations that are wanted, for a list that runs along one column.
+def listed(
+    task: TaskRecord, columns: Sequence[str], with_genotype: bool, wanted: Filter, sort: Sort
+) -> Select[*tuple[Any, ...]]:
+    """Those columns of the task's observations that are wanted, for a list that runs along one column.
 
     A filter on another column is checked row by row along it. An architecture has few observations: they are looked up.
     """
     own = ObservationRecord
-    task_id = own.task_id if wanted.architecture is None else walked(own.task_id)
-    query = (
-        select(*(getattr(own, name) for name in columns), NotationRecord.genotype)
-        .outerjoin(
-            NotationRecord,
-            and_(
-                NotationRecord.architecture_id == own.architecture_id, NotationRecord.search_space == task.search_space
-            ),
+    query = select(*(getattr(own, name) for name in columns)).select_from(own)
+    if with_genotype:
+        is_written = and_(
+            NotationRecord.architecture_id == own.architecture_id, NotationRecord.search_space == task.search_space
         )
-        .where(task_id == task.id)
-    )
+        query = query.add_columns(NotationRecord.genotype).outerjoin(NotationRecord, is_written)
+    query = query.where((own.task_id if wanted.architecture is None else walked(own.task_id)) == task.id)
     if wanted.architecture is not None:
         query = query.where(own.architecture_id == wanted.architecture)
     if wanted.status is not None:
         query = query.where(own.status == wanted.status)
-    if wanted.are_empty and sort != "created_at":
-        query = query.where(own.value.is_(None))  # follows from the status, and has an index
-    value = own.value if sort == "value" else walked(own.value)
-    created_at = own.created_at if sort == "created_at" else walked(own.created_at, type_=own.created_at.type)
+    if wanted.are_empty and sort.name == "id":
+        query = query.where(own.value.is_(None)).order_by(sort.ordered(own.value))  # as the status says; has an index
+    value = own.value if sort.name == "value" else walked(own.value)
+    created_at = own.created_at if sort.name == "created_at" else walked(own.created_at, type_=own.created_at.type)
     query = query.where(within(value, wanted.min_value, wanted.max_value))
     query = query.where(within(created_at, wanted.since, wanted.before, includes_high=False))
     if wanted.after_id is not None:
-        query = query.where((own.id if sort == "id" else walked(own.id)) > wanted.after_id)
+        query = query.where((own.id if sort.name == "id" else walked(own.id)) > wanted.after_id)
     return query if wanted.include_superseded else query.where(current())
 
 

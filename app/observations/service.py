@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -192,12 +192,15 @@ def page(session: Session, task_name: str, asked: Asked, wanted: Filter) -> Page
     """One page of a task's observations, the oldest first unless asked otherwise, or where a range suits another order."""
     task = tasks.find(session, task_name)
     sort = asked.sort or LISTING.sort(_suitable(wanted))
-    query = repository.listed(task, _FIELDS, wanted, sort.name)
+    columns = [name for name in _FIELDS if asked.fields is None or name in asked.fields]
+    with_genotype = asked.fields is None or "genotype" in asked.fields
+    query = repository.listed(task, columns, with_genotype, wanted, sort)
     filters = {"task": task.id, **asdict(wanted)}
     rows, next_cursor = LISTING.page(session, query, replace(asked, sort=sort), filters, are_empty=wanted.are_empty)
-    names = (*_FIELDS, "genotype")
-    items = [ObservationOut(task=task.name, **dict(zip(names, row, strict=False))) for row in rows]
-    return Page(items=items, next_cursor=next_cursor)
+    names = (*columns, "genotype") if with_genotype else columns
+    made: Callable[..., ObservationOut] = ObservationOut if asked.fields is None else ObservationOut.model_construct
+    items = [made(task=task.name, **dict(zip(names, row, strict=False))) for row in rows]
+    return Page[ObservationOut].model_construct(items=items, next_cursor=next_cursor)
 
 
 def _suitable(wanted: Filter) -> str:
