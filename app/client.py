@@ -30,28 +30,71 @@ class Client(TrialCalls):
     ) -> Document:
         """Creates a task, or answers the one that is there; `metric` has name, unit and direction."""
         body = {"name": name, "search_space": search_space, "dataset": dataset, "metric": dict(metric), **optional}
-        return self._call("POST", "/v1/tasks", body)
+        return self._create("/v1/tasks", body)
 
     def task(self, task: str) -> Document:
         """One task by name or id."""
         return self._call("GET", f"/v1/tasks/{task}")
 
-    def tasks(self) -> Iterator[Document]:
-        """All tasks."""
-        return self._items("/v1/tasks")
+    def tasks(self, **query: Any) -> Iterator[Document]:
+        """All tasks; `query` may have sort, fields, search_space, since and before."""
+        return self._items("/v1/tasks", query)
+
+    def edit_task(self, task: str, metadata: Mapping[str, Any], seen: Document | None = None) -> Document:
+        """Changes a task's metadata; `seen`, what `task` answered: only if it is still like that."""
+        return self._edit(f"/v1/tasks/{task}", {"metadata": dict(metadata)}, seen)
+
+    def search_spaces(self, **query: Any) -> Iterator[Document]:
+        """All search spaces; `query` may have sort, fields and kind."""
+        return self._items("/v1/search-spaces", query)
+
+    def model_versions(self, **query: Any) -> Iterator[Document]:
+        """All model versions; `query` may have sort, fields, origin, since and before."""
+        return self._items("/v1/model-versions", query)
+
+    def jobs(self, **query: Any) -> Iterator[Document]:
+        """All jobs, the newest first; `query` may have sort, fields, kind, state, since and before."""
+        return self._items("/v1/jobs", query)
 
     def declare_search_space(self, name: str, definition: Mapping[str, Any], description: str = "") -> Document:
         """Registers a search space of one's own."""
         body = {"name": name, "definition": dict(definition), "description": description}
-        return self._call("POST", "/v1/search-spaces", body)
+        return self._create("/v1/search-spaces", body)
 
-    def post_observations(self, task: str, observations: Sequence[Mapping[str, Any]]) -> Document:
-        """Posts measured values, with their `std_error` where it is known; all of them are recorded, or none."""
-        return self._call("POST", f"/v1/tasks/{task}/observations", {"observations": list(observations)})
+    def post_observations(
+        self, task: str, observations: Sequence[Mapping[str, Any]], idempotency_key: str | None = None
+    ) -> Document:
+        """Posts measured values, with their `std_error` where it is known; all of them are recorded, or none.
 
-    def observations(self, task: str) -> Iterator[Document]:
-        """All current observations of a task."""
-        return self._items(f"/v1/tasks/{task}/observations")
+        Calls that have to be made again are recorded once. A key of one's own makes that true of a program that is started
+        again, too.
+        """
+        body = {"observations": list(observations)}
+        return self._create(f"/v1/tasks/{task}/observations", body, idempotency_key)
+
+    def observations(self, task: str, **query: Any) -> Iterator[Document]:
+        """All current observations of a task; `query` may have sort, fields, architecture, status, include_superseded,
+        min_value, max_value, since, before and after_id."""
+        return self._items(f"/v1/tasks/{task}/observations", query)
+
+    def observation(self, task: str, observation_id: int) -> Document:
+        """One observation, whether it still counts or not."""
+        return self._call("GET", f"/v1/tasks/{task}/observations/{observation_id}")
+
+    def correct_observation(
+        self, task: str, observation_id: int, reason: str, seen: Document | None = None, **members: Any
+    ) -> Document:
+        """Puts another observation in the place of a wrong one; `members` has its value, and may have status and std_error.
+        `seen`, what `observation` answered: only if it is still like that."""
+        path = f"/v1/tasks/{task}/observations/{observation_id}/correction"
+        return self._create(path, {"reason": reason, **members}, seen=seen)
+
+    def retract_observation(
+        self, task: str, observation_id: int, reason: str, seen: Document | None = None
+    ) -> Document:
+        """Has an observation ignored; `seen` as with corrections."""
+        path = f"/v1/tasks/{task}/observations/{observation_id}/retraction"
+        return self._create(path, {"reason": reason}, seen=seen)
 
     def predict(self, task: str, architectures: Sequence[Any]) -> Document:
         """Forecasts architectures."""
@@ -65,21 +108,23 @@ class Client(TrialCalls):
         """The measured leaderboard."""
         return self._call("GET", f"/v1/tasks/{task}/best", query={"k": k})
 
-    def start_fine_tune(self, reason: str, settings: Mapping[str, Any] | None = None) -> Document:
-        """Queues a fine-tune."""
-        return self._call("POST", "/v1/fine-tunes", {"reason": reason, "settings": dict(settings or {})})
+    def start_fine_tune(
+        self, reason: str, settings: Mapping[str, Any] | None = None, idempotency_key: str | None = None
+    ) -> Document:
+        """Queues a fine-tune; one, however often the call has to be made."""
+        return self._create("/v1/fine-tunes", {"reason": reason, "settings": dict(settings or {})}, idempotency_key)
 
     def fine_tune(self, fine_tune_id: int) -> Document:
         """One fine-tune."""
         return self._call("GET", f"/v1/fine-tunes/{fine_tune_id}")
 
-    def fine_tunes(self) -> Iterator[Document]:
-        """All fine-tunes, the newest first."""
-        return self._items("/v1/fine-tunes")
+    def fine_tunes(self, **query: Any) -> Iterator[Document]:
+        """All fine-tunes, the newest first; `query` may have sort, fields, state, since and before."""
+        return self._items("/v1/fine-tunes", query)
 
     def cancel_job(self, job_id: int) -> Document:
         """Cancels a job."""
-        return self._call("POST", f"/v1/jobs/{job_id}:cancel")
+        return self._create(f"/v1/jobs/{job_id}:cancel")
 
     def followed_fine_tune(self, fine_tune_id: int, poll_seconds: float = 0.5) -> Iterator[Document]:
         """The fine-tune again and again until it has ended."""

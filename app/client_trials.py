@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from app.client_calls import Calls, ClientError, Document, UnreachableError
+from app.client_calls import Calls, ClientError, Document
 
 _BEATS_PER_LEASE = 3.0
-_TRIES, _FIRST_PAUSE_SECONDS = 6, 0.25
 _MAX_REASON_CHARACTERS = 10_000
 _LEASE_IS_GONE = (403, 404, 409)
 
@@ -24,14 +22,15 @@ class TrialCalls(Calls):
         """Trials for a worker, those first that it has already; `members` may have lease_seconds, acquisition, kappa,
         diversity, constraints (a list), pool and seed."""
         body = {"worker_id": worker_id, "count": count, **members}
-        return self._call("POST", f"/v1/tasks/{task}/trials:suggest", body)
+        return self._create(f"/v1/tasks/{task}/trials:suggest", body)
 
     def request_trials(self, task: str, architectures: Sequence[Any]) -> Document:
         """Lets architectures wait for a worker."""
-        return self._call("POST", f"/v1/tasks/{task}/trials", {"architectures": list(architectures)})
+        return self._create(f"/v1/tasks/{task}/trials", {"architectures": list(architectures)})
 
     def trials(self, task: str, **query: Any) -> list[Document]:
-        """All trials of a task; `query` may have state and worker_id."""
+        """All trials of a task; `query` may have sort, fields, state, worker_id, architecture, changed_since and
+        changed_before."""
         return list(self._items(f"/v1/tasks/{task}/trials", query))
 
     def show_trial(self, task: str, trial_id: int) -> Document:
@@ -47,8 +46,10 @@ class TrialCalls(Calls):
         **members: Any,
     ) -> Document:
         """Extends the lease, and records intermediate results; `members` may have lease_seconds."""
-        body = {"observations": [dict(one) for one in observations], **members}
-        return self._report("heartbeat", task, trial_id, lease_token, body)
+        body = {"lease_token": lease_token, "observations": [dict(one) for one in observations], **members}
+        return self._call(
+            "POST", f"/v1/tasks/{task}/trials/{trial_id}:heartbeat", body
+        )  # harmless to repeat: needs no key
 
     def complete(
         self, task: str, trial_id: int, lease_token: str, observations: Sequence[Mapping[str, Any]]
@@ -90,7 +91,7 @@ class TrialCalls(Calls):
 
     def _report(self, action: str, task: str, trial_id: int, token: str, body: Mapping[str, Any]) -> Document:
         path = f"/v1/tasks/{task}/trials/{trial_id}:{action}"
-        return self._call("POST", path, {"lease_token": token, **body})
+        return self._create(path, {"lease_token": token, **body})
 
 
 class LeaseLostError(ClientError):
@@ -111,8 +112,9 @@ class Trial:
 
     def __enter__(self) -> Self:
         """Raises ClientError if there is nothing to measure."""
-        self._max_fidelity = self._call(f"/v1/tasks/{self._task}")["max_fidelity"]
-        trials = _again(lambda: self._client.suggest_trials(self._task, self._worker_id, 1, **self._members))["trials"]
+        task = self._client._call("GET", f"/v1/tasks/{self._task}", waits_for_start=True)
+        self._max_fidelity = task["max_fidelity"]
+        trials = self._client.suggest_trials(self._task, self._worker_id, 1, **self._members)["trials"]
         if not trials:
             raise ClientError(
                 f"expected something to measure in task {self._task!r}, got nothing: all of it is tried or out"
@@ -136,7 +138,7 @@ class Trial:
                 f"expected trial.report to be called for trial {self.id}, got to the end of the block without"
             )
         if error is None:
-            _again(lambda: self._client.complete(self._task, self.id, self._token, self._reports))
+            self._client.complete(self._task, self.id, self._token, self._reports)
         else:
             self._give_up(error)
 
@@ -188,18 +190,15 @@ class Trial:
 
     def advice(self, **query: Any) -> Document:
         """Whether to go on, with the forecast that says so."""
-        return _again(lambda: self._client.advice(self._task, self.id, **query))
+        return self._client.advice(self._task, self.id, **query)
 
     @property
     def _token(self) -> str:
         return str(self._document["lease_token"])
 
-    def _call(self, path: str) -> Document:
-        return _again(lambda: self._client._call("GET", path))
-
     def _send(self, observation: Document) -> None:
         try:
-            _again(lambda: self._client.heartbeat(self._task, self.id, self._token, [observation]))
+            self._client.heartbeat(self._task, self.id, self._token, [observation])
         except ClientError as error:
             if error.problem.get("type") == "/problems/lease-lost":
                 self._lost.set()
@@ -211,7 +210,7 @@ class Trial:
         reason = f"{type(error).__name__}: {error}"[:_MAX_REASON_CHARACTERS]
         try:
             if isinstance(error, Exception):
-                _again(lambda: self._client.fail(self._task, self.id, self._token, reason))
+                self._client.fail(self._task, self.id, self._token, reason)
             else:
                 self._client.abandon(self._task, self.id, self._token, reason)
         except ClientError as refused:
@@ -221,25 +220,15 @@ class Trial:
         pause = float(self._document["lease_seconds"]) / _BEATS_PER_LEASE
         while not self._ended.wait(pause):
             try:
-                self._client.heartbeat(self._task, self.id, self._token)
+                self._beat_once()
             except ClientError as error:  # the lease outlives a few missed beats
                 if error.status in _LEASE_IS_GONE:
                     self._lost.set()
                     return
 
+    def _beat_once(self) -> None:
+        path = f"/v1/tasks/{self._task}/trials/{self.id}:heartbeat"
+        self._client._call("POST", path, {"lease_token": self._token}, tries=1)
+
     def _lost_error(self) -> LeaseLostError:
         return LeaseLostError(f"expected to have trial {self.id} still, got a lease that is lost")
-
-
-def _again(call: Callable[[], Document]) -> Document:
-    """The call's answer, asked for again while the service cannot be reached or puts it off: all of these may be repeated."""
-    pause = _FIRST_PAUSE_SECONDS
-    for _ in range(_TRIES - 1):
-        try:
-            return call()
-        except ClientError as error:
-            if not isinstance(error, UnreachableError) and (error.status or 0) < 500:
-                raise
-        time.sleep(pause)
-        pause *= 2.0
-    return call()

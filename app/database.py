@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from typing import Any
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.sql.functions import GenericFunction
 
 BUSY_TIMEOUT_SECONDS = 60
 _IDLE_TIMEOUT_SECONDS = 300  # a process that froze inside a transaction holds its locks no longer than this
@@ -64,15 +67,55 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A transaction that sees one state of the database and cannot change it."""
+        joint = self._joint()
+        if joint is not None and joint.has_begun:
+            with joint.read() as session:
+                yield session
+            return
         with Session(self._readers, autoflush=False, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A transaction that is committed at the end of the block and rolled back on any error. Must not be nested."""
-        with self._line, Session(self._writers, expire_on_commit=False) as session, session.begin():
-            session.connection()  # takes the write lock now, so that everything read below is still true at the commit
+    def write(self, *, commits_at_once: bool = False) -> Iterator[Session]:
+        """A transaction that is committed at the end of the block and rolled back on any error. Must not be nested.
+
+        Inside of `together` it is committed with the others there, unless it `commits_at_once`: for work in several steps
+        that may be begun again after any of them.
+        """
+        joint = self._joint()
+        if joint is not None and joint.has_begun and commits_at_once:
+            raise RuntimeError("expected a step that commits at once to come before anything that waits, got it after")
+        if joint is None or commits_at_once:
+            with self._line, Session(self._writers, expire_on_commit=False) as session, session.begin():
+                session.connection()  # takes the write lock now, so that what is read below is still true at the commit
+                yield session
+            return
+        with joint.write() as session:
             yield session
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that this thread writes inside of the block is one transaction, committed at its end: every change, or none."""
+        joint = _JointTransaction(self)
+        token = _current.set(joint)
+        try:
+            yield
+            joint.commit()
+        finally:
+            _current.reset(token)
+            joint.close()
+
+    def _joint(self) -> _JointTransaction | None:
+        joint = _current.get()
+        return joint if joint is not None and joint.database is self else None
+
+    def _begun(self, kept: ExitStack) -> Session:
+        """A write transaction that ends where `kept` is closed; what was not committed by then is rolled back."""
+        kept.enter_context(self._line)
+        session = kept.enter_context(Session(self._writers, expire_on_commit=False))
+        session.begin()
+        session.connection()
+        return session
 
     @contextmanager
     def migrate(self) -> Iterator[Connection]:
@@ -88,6 +131,61 @@ class Database:
     def close(self) -> None:
         """Closes all idle connections."""
         self.engine.dispose()
+
+
+class _JointTransaction:
+    """The transaction of `Database.together`. It begins with the first write; later ones are savepoints of it, and reads see
+    what was written. Belongs to one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._kept = ExitStack()
+        self._session: Session | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was written."""
+        return self._session is not None
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A look at what the transaction has made of the database so far."""
+        with Session(self._connection(), autoflush=False, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A part of the transaction; an error undoes this part alone."""
+        if self._session is not None:
+            options: dict[str, Any] = {"join_transaction_mode": "create_savepoint", "expire_on_commit": False}
+            with Session(self._connection(), **options) as session, session.begin():
+                yield session
+            return
+        self._session = self.database._begun(self._kept)
+        try:
+            yield self._session
+            self._session.flush()
+        except BaseException:
+            self.close()
+            raise
+
+    def commit(self) -> None:
+        """Commits all parts."""
+        if self._session is not None:
+            self._session.commit()
+
+    def close(self) -> None:
+        """Rolls back what was not committed."""
+        self._session = None
+        self._kept.close()
+
+    def _connection(self) -> Connection:
+        if self._session is None:
+            raise RuntimeError("expected a transaction that has begun, got one without a write")
+        return self._session.connection()
+
+
+_current: ContextVar[_JointTransaction | None] = ContextVar("joint_transaction", default=None)
 
 
 def _server_engine(url: URL) -> Engine:
@@ -168,11 +266,38 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if access == "read" else "BEGIN IMMEDIATE")
 
 
+class walked(GenericFunction[Any]):  # noqa: N801 - named as SQL names functions
+    """A column that is compared row by row along the index that the order asks for.
+
+    SQLite counts no rows beforehand and prefers any index on a filter to the one that gives the order, and then sorts all that
+    is left; a plus before the column forbids it that. PostgreSQL knows how many rows there are and decides by itself.
+    """
+
+    inherit_cache = True
+
+
+@compiles(walked, "sqlite")
+def _walked_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
+
+
+@compiles(walked)
+def _walked_elsewhere(element: Any, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
 def take_turns(session: Session, turn: Turn) -> None:
     """Waits until no other transaction has this turn, and keeps it until this one ends. On SQLite writers wait in line
     anyway."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(_turn(turn))
+
+
+def need_not_survive_power_loss(session: Session) -> None:
+    """Lets the commit return before it is on PostgreSQL's disk. What is committed after it is never on disk without it.
+    SQLite does not wait for the disk in any case."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SET LOCAL synchronous_commit TO OFF"))
 
 
 def _turn(turn: Turn) -> Any:

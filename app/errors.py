@@ -4,10 +4,13 @@
     ├── InternalError               500  internal: a fault of the service, not of the request
     ├── RequestError                400  invalid-request
     │   ├── InvalidContentError     422  invalid-content: read, but it cannot be accepted; `errors` lists why, and where
+    │   │   └── KeyReusedError      422  idempotency-key-reused: the key belongs to another request
     │   ├── NotFoundError           404  not-found
     │   ├── ForbiddenError          403  forbidden: the secret that was given does not allow it
     │   ├── ConflictError           409  conflict: the same name or key with other content
-    │   │   └── LeaseLostError      409  lease-lost: what the lease was of has gone to somebody else
+    │   │   ├── LeaseLostError      409  lease-lost: what the lease was of has gone to somebody else
+    │   │   └── KeyInFlightError    409  idempotency-key-in-flight: the first request of the key is still worked on
+    │   ├── PreconditionFailedError 412  precondition-failed: it was changed since the caller looked
     │   ├── MethodNotAllowedError   405  method-not-allowed
     │   ├── TooLargeError           413  body-too-large
     │   └── UnsupportedMediaTypeError 415  unsupported-media-type
@@ -79,6 +82,13 @@ class InvalidContentError(RequestError):
         return list(self.extensions["errors"])
 
 
+class KeyReusedError(InvalidContentError):
+    """The Idempotency-Key came before with another request."""
+
+    slug = "idempotency-key-reused"
+    title = "Idempotency key reused"
+
+
 class NotFoundError(RequestError):
     """Nothing has that name or id."""
 
@@ -100,6 +110,22 @@ class LeaseLostError(ConflictError):
 
     slug = "lease-lost"
     title = "Lease lost"
+
+
+class KeyInFlightError(ConflictError):
+    """The first request of the Idempotency-Key is still being worked on: the same request may succeed later."""
+
+    slug = "idempotency-key-in-flight"
+    title = "Idempotency key in flight"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+
+
+class PreconditionFailedError(RequestError):
+    """It is not any more as the caller has seen it."""
+
+    status = 412
+    slug = "precondition-failed"
+    title = "Precondition failed"
 
 
 class ForbiddenError(RequestError):

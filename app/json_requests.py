@@ -14,7 +14,10 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.answering_once import PARAMETER, answered_once, takes_key
 from app.errors import RequestError, UnsupportedMediaTypeError
+from app.preconditions import IF_NONE_MATCH, NOT_MODIFIED, tagged
+from app.schemas import problems
 
 MAX_DEPTH = 64
 
@@ -29,18 +32,41 @@ class JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its body as JSON, or refuses it."""
+    """A route that reads its body as JSON, or refuses it. A POST that creates something takes an Idempotency-Key, and what
+    GET and PATCH answer has an entity tag."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        methods = options.get("methods") or ()
+        if "GET" in methods:
+            options = _documented(options, IF_NONE_MATCH, NOT_MODIFIED)
+        if "POST" in methods:
+            endpoint = answered_once(endpoint, options.get("status_code"))
+            if takes_key(endpoint):
+                options = _documented(options, PARAMETER, problems(400, 409))
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         has_body = self.body_field is not None
+        is_tagged = bool({"GET", "PATCH"} & (self.methods or set()))
 
         async def handle_strictly(request: Request) -> Response:
             if has_body:
                 require_json(request)
-            return await handle(JsonRequest(request.scope, request.receive))
+            answer = await handle(JsonRequest(request.scope, request.receive))
+            return tagged(request, answer) if is_tagged else answer
 
         return handle_strictly
+
+
+def _documented(
+    options: dict[str, Any], parameter: dict[str, Any], more: dict[int | str, dict[str, Any]]
+) -> dict[str, Any]:
+    """What OpenAPI says of an operation, with one more parameter, and answers."""
+    extra = options.get("openapi_extra") or {}
+    parameters = [*extra.get("parameters", ()), parameter]
+    responses = {**more, **(options.get("responses") or {})}
+    return {**options, "openapi_extra": {**extra, "parameters": parameters}, "responses": responses}
 
 
 def json_router(tag: str) -> APIRouter:
@@ -61,7 +87,6 @@ def parse_json(body: bytes) -> Any:
 
 
 def require_json(request: Request) -> None:
-    """Raises UnsupportedMediaTypeError if the body is not declared as JSON."""
     """Refuses a body that is not declared as JSON; raises UnsupportedMediaTypeError."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or (

@@ -13,6 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from app import api, error_handlers, migration, shipped
 from app.candidates.service import CandidateService
 from app.database import Database
+from app.idempotency.middleware import IdempotencyMiddleware
+from app.idempotency.service import IdempotencyService
+from app.idempotency.sweeper import KeySweeper
 from app.inference import Inference
 from app.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from app.model_versions import service as model_versions
@@ -52,6 +55,9 @@ def create_app(
     app.state.suggestions = SuggestionService(settings, app.state.database, app.state.inference, app.state.candidates)
     app.state.advice = AdviceService(app.state.database, app.state.inference, app.state.candidates)
     app.state.sweeper = TrialSweeper(settings, app.state.database)
+    idempotency = IdempotencyService(settings, app.state.database)
+    app.state.key_sweeper = KeySweeper(settings, app.state.database, idempotency)
+    app.add_middleware(IdempotencyMiddleware, service=idempotency)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestIdMiddleware)
     error_handlers.install(app)
@@ -84,6 +90,7 @@ def _start(app: FastAPI) -> None:
     app.state.inference.start()
     app.state.predictions.start()
     app.state.sweeper.start()
+    app.state.key_sweeper.start()
 
 
 def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
@@ -97,6 +104,7 @@ def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
 
 
 def _stop(app: FastAPI) -> None:
+    app.state.key_sweeper.stop()
     app.state.sweeper.stop()
     app.state.predictions.stop()
     app.state.inference.stop()

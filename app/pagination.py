@@ -55,11 +55,14 @@ def decoded(cursor: str | None, kind: type[Key]) -> Key | None:
         key = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
         key = None
-    if type(key) is not kind or not _can_be_stored(key):
+    if type(key) is not kind or not can_be_stored(key):
         message = f"expected a next_cursor that this list has answered, got {cursor[:80]!r}"
         raise InvalidContentError(message, [{"location": ["query", "cursor"], "message": message}])
     return key
 
 
-def _can_be_stored(key: int | str) -> bool:
-    return abs(key) < 2**63 if isinstance(key, int) else "\0" not in key
+def can_be_stored(key: object) -> bool:
+    """Whether both databases can compare with it: whole numbers of 64 bits, text without NUL."""
+    if isinstance(key, int):
+        return abs(key) < 2**63
+    return not isinstance(key, str) or "\0" not in key

@@ -67,6 +67,7 @@ _DESCRIPTIONS = {
     403: "The secret that it takes was not given, or it is a wrong one.",
     404: "Nothing has that name or id.",
     409: "The name, the key or the state is in conflict.",
+    412: "It was changed since the caller has seen it.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "The request was read, but what it says cannot be accepted.",

@@ -51,6 +51,15 @@ class Settings(BaseSettings):
     trial_max_failures: int = Field(
         default=3, ge=1, description="A trial has failed when its workers said so so many times, retryable or not."
     )
+    idempotency_keep_hours: float = Field(
+        default=24.0, gt=0.0, description="How long the answer to a request with an Idempotency-Key is kept."
+    )
+    idempotency_lease_seconds: float = Field(
+        default=15.0, gt=0.0, description="How long such a request is waited for whose process stopped answering."
+    )
+    idempotency_sweep_seconds: float = Field(
+        default=300.0, gt=0.0, description="How often the service removes answers that need not be kept any more."
+    )
     inference_poll_seconds: float = Field(
         default=0.4, gt=0.0, description="How often the service looks for new adaptations."
     )

@@ -38,6 +38,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        """What the Python side holds."""
+        return datetime
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
@@ -86,6 +91,7 @@ class TaskRecord(Table):
     """Search space × data set × metric (× device). `revision` counts changes to its observations."""
 
     __tablename__ = "tasks"
+    __table_args__ = (Index("ix_tasks_created_at_id", "created_at", "id"),)
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(128), unique=True)
@@ -130,6 +136,8 @@ class ObservationRecord(Table):
     __table_args__ = (
         UniqueConstraint("task_id", "client_key"),
         Index("ix_observations_task_id_id", "task_id", "id"),
+        Index("ix_observations_task_id_value_id", "task_id", "value", "id"),
+        Index("ix_observations_task_id_created_at_id", "task_id", "created_at", "id"),
         Index(
             "ix_observations_current",
             "task_id",
@@ -160,6 +168,7 @@ class ModelVersionRecord(Table):
     """One set of meta-learned initial parameters. Immutable; its files lie under the data directory."""
 
     __tablename__ = "model_versions"
+    __table_args__ = (Index("ix_model_versions_created_at_id", "created_at", "id"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # from the weights' own hash
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))
@@ -234,7 +243,7 @@ class JobRecord(Table):
     """Durable work (adapt, fine-tune, import), claimed under a lease so that a dead worker's job is taken over."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index("ix_jobs_state_kind_id", "state", "kind", "id"),)
+    __table_args__ = (Index("ix_jobs_state_kind_id", "state", "kind", "id"), Index("ix_jobs_kind_id", "kind", "id"))
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))  # adapt | fine_tune
@@ -275,6 +284,7 @@ class TrialRecord(Table):
         Index("ix_trials_task_id_id", "task_id", "id"),
         Index("ix_trials_task_id_state_id", "task_id", "state", "id"),
         Index("ix_trials_task_id_worker_id_id", "task_id", "worker_id", "id"),
+        Index("ix_trials_task_id_changed_at_id", "task_id", "changed_at", "id"),
         Index("ix_trials_state_lease_expires_at", "state", "lease_expires_at"),
     )
 
@@ -312,3 +322,20 @@ class TrialEventRecord(Table):
     cause: Mapped[str] = mapped_column(Text)
     worker_id: Mapped[str | None] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class IdempotencyKeyRecord(Table):
+    """A caller's key, with the request that it came with and, once there is one, the answer. Until then it is under a lease."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_created_at", "created_at"),)
+
+    caller: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of method, address and body
+    attempt: Mapped[str] = mapped_column(String(32))  # who works on it, or has answered
+    lease_expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[int | None]  # of the answer; None: there is none yet
+    headers: Mapped[dict[str, str] | None] = mapped_column(JSON)
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)  # compressed; None: it was shown once
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -22,11 +22,11 @@ HOST = "127.0.0.1"
 
 
 class Service:
-    """`archcast serve` on a folder; may be started again on the same one."""
+    """`archcast serve` on a folder; may be started again on the same one. `other` settings are named as in the environment."""
 
-    def __init__(self, folder: Path, load_shipped: bool) -> None:
+    def __init__(self, folder: Path, load_shipped: bool, **other: object) -> None:
         self.port = free_port()
-        settings = {"DATA_DIR": folder, "PORT": self.port, "FINE_TUNE_AFTER": 0, "LOAD_SHIPPED": load_shipped}
+        settings = {"DATA_DIR": folder, "PORT": self.port, "FINE_TUNE_AFTER": 0, "LOAD_SHIPPED": load_shipped, **other}
         self._environment = clean_environment() | {f"ARCHCAST_{name}": str(value) for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
 

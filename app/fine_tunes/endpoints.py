@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Body, Path, Response, status
+from fastapi import Body, Path, Query, Response, status
 
 from app.dependencies import DatabaseDep
 from app.fine_tunes import service
 from app.fine_tunes.schemas import FINE_TUNE_EXAMPLE, REQUEST_EXAMPLE, FineTuneBody, FineTuneReply
+from app.jobs.repository import Filter
+from app.jobs.schemas import JobState
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.lists import Asked, BeforeQuery, SinceQuery
+from app.pagination import Page
 from app.schemas import example, problems
 
 router = json_router("fine-tunes")
@@ -48,11 +51,19 @@ def start_fine_tune(
     "/fine-tunes",
     summary="List fine-tunes",
     description="All fine-tunes, the newest first.",
+    response_model=Page[FineTuneReply],
     responses={200: example({"items": [FINE_TUNE_EXAMPLE], "next_cursor": None}), **problems()},
 )
-def list_fine_tunes(database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100) -> Page[FineTuneReply]:
+def list_fine_tunes(
+    database: DatabaseDep,
+    asked: Annotated[Asked, service.LISTING.query],
+    state: Annotated[JobState | None, Query(description="Only those in this state.")] = None,
+    since: SinceQuery = None,
+    before: BeforeQuery = None,
+) -> Any:
+    wanted = Filter(state=state, since=since, before=before)
     with database.read() as session:
-        return service.page(session, cursor, limit)
+        return service.LISTING.answer(service.page(session, asked, wanted), asked)
 
 
 @router.get(

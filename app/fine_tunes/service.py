@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,11 +16,14 @@ from app.fine_tunes import repository
 from app.fine_tunes.schemas import FineTuneBody, FineTuneReply
 from app.inference import Candidate, Versions, checked_config, fine_tune
 from app.jobs import repository as job_repository
+from app.jobs.repository import Filter
+from app.lists import Asked, Listing
 from app.model_versions import service as model_versions
-from app.pagination import Page, decoded, page_of
+from app.pagination import Page
 from app.settings import Settings
 from app.tables import JobRecord, utc_now
 
+LISTING = Listing("fine-tunes", FineTuneReply, JobRecord.id, {"id": JobRecord.id}, default="-id")
 _AUTOMATIC_KEY = "fine_tune:automatic"
 
 
@@ -119,8 +123,8 @@ def shown(record: JobRecord) -> FineTuneReply:
     )
 
 
-def page(session: Session, cursor: str | None, limit: int) -> Page[FineTuneReply]:
+def page(session: Session, asked: Asked, wanted: Filter) -> Page[FineTuneReply]:
     """One page of the list."""
-    rows = job_repository.page(session, decoded(cursor, int), limit + 1, queue.FINE_TUNE, None)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
-    return Page(items=[shown(record) for record in records], next_cursor=next_cursor)
+    wanted = replace(wanted, kind=queue.FINE_TUNE)
+    rows, next_cursor = LISTING.page(session, job_repository.listed(wanted), asked, asdict(wanted))
+    return Page(items=[shown(row[0]) for row in rows], next_cursor=next_cursor)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path, Query
 
 from app.dependencies import DatabaseDep
 from app.jobs import service
+from app.jobs.repository import Filter
 from app.jobs.schemas import JOB_EXAMPLE, JobKind, JobReply, JobState
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.lists import Asked, BeforeQuery, SinceQuery
+from app.pagination import Page
 from app.schemas import example, problems
 
 router = json_router("jobs")
@@ -22,17 +24,20 @@ JobId = Annotated[int, Path(ge=1, lt=2**63, description="Id of a job.")]
     "/jobs",
     summary="List jobs",
     description="Background work, the newest first.",
+    response_model=Page[JobReply],
     responses={200: example({"items": [JOB_EXAMPLE], "next_cursor": None}), **problems()},
 )
 def list_jobs(
     database: DatabaseDep,
-    cursor: CursorQuery = None,
-    limit: LimitQuery = 100,
+    asked: Annotated[Asked, service.LISTING.query],
     kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
-) -> Page[JobReply]:
+    since: SinceQuery = None,
+    before: BeforeQuery = None,
+) -> Any:
+    wanted = Filter(kind, state, since, before)
     with database.read() as session:
-        return service.page(session, cursor, limit, kind, state)
+        return service.LISTING.answer(service.page(session, asked, wanted), asked)
 
 
 @router.get(

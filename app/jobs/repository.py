@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from app.lists import within
 from app.tables import JobRecord
 
 
@@ -15,13 +18,19 @@ def find(session: Session, job_id: int) -> JobRecord | None:
     return session.get(JobRecord, job_id)
 
 
-def page(session: Session, before: int | None, limit: int, kind: str | None, state: str | None) -> Sequence[JobRecord]:
-    """At most `limit` jobs, the newest first."""
-    query = select(JobRecord).order_by(JobRecord.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(JobRecord.id < before)
-    if kind is not None:
-        query = query.where(JobRecord.kind == kind)
-    if state is not None:
-        query = query.where(JobRecord.state == state)
-    return session.scalars(query).all()
+@dataclass(frozen=True)
+class Filter:
+    """Which jobs a list shows; None: no matter which."""
+
+    kind: str | None = None
+    state: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+def listed(wanted: Filter) -> Select[*tuple[Any, ...]]:
+    """The jobs that are wanted."""
+    query = select(JobRecord).where(within(JobRecord.created_at, wanted.since, wanted.before, includes_high=False))
+    if wanted.kind is not None:
+        query = query.where(JobRecord.kind == wanted.kind)
+    return query if wanted.state is None else query.where(JobRecord.state == wanted.state)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy.orm import Session
 
 from app import queue
 from app.errors import ConflictError, NotFoundError
 from app.jobs import repository
+from app.jobs.repository import Filter
 from app.jobs.schemas import JobReply
-from app.pagination import Page, decoded, page_of
+from app.lists import Asked, Listing
+from app.pagination import Page
 from app.tables import JobRecord
+
+LISTING = Listing("jobs", JobReply, JobRecord.id, {"id": JobRecord.id}, default="-id")
 
 
 def find(session: Session, job_id: int) -> JobRecord:
@@ -44,11 +50,10 @@ def shown(record: JobRecord) -> JobReply:
     )
 
 
-def page(session: Session, cursor: str | None, limit: int, kind: str | None, state: str | None) -> Page[JobReply]:
+def page(session: Session, asked: Asked, wanted: Filter) -> Page[JobReply]:
     """One page of the list."""
-    rows = repository.page(session, decoded(cursor, int), limit + 1, kind, state)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
-    return Page(items=[shown(record) for record in records], next_cursor=next_cursor)
+    rows, next_cursor = LISTING.page(session, repository.listed(wanted), asked, asdict(wanted))
+    return Page(items=[shown(row[0]) for row in rows], next_cursor=next_cursor)
 
 
 def cancel(session: Session, job_id: int) -> JobRecord:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Body
+from fastapi import Body, Query
 
 from app.dependencies import DatabaseDep
 from app.json_requests import json_router
+from app.lists import Asked, BeforeQuery, SinceQuery
 from app.model_versions import service
 from app.model_versions.schemas import (
     PROMOTION_EXAMPLE,
@@ -15,9 +16,10 @@ from app.model_versions.schemas import (
     VERSION_EXAMPLE,
     DecisionBody,
     ModelVersionReply,
+    Origin,
     PromotionReply,
 )
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.pagination import Page
 from app.schemas import example, problems
 
 router = json_router("model versions")
@@ -29,13 +31,18 @@ ReasonBody = Annotated[DecisionBody, Body(openapi_examples={"reason": {"value": 
     "/model-versions",
     summary="List model versions",
     description="All sets of meta-learned initial parameters, in the order of their ids.",
+    response_model=Page[ModelVersionReply],
     responses={200: example({"items": [VERSION_EXAMPLE], "next_cursor": None}), **problems()},
 )
 def list_model_versions(
-    database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100
-) -> Page[ModelVersionReply]:
+    database: DatabaseDep,
+    asked: Annotated[Asked, service.LISTING.query],
+    origin: Annotated[Origin | None, Query(description="Only those that came to be like this.")] = None,
+    since: SinceQuery = None,
+    before: BeforeQuery = None,
+) -> Any:
     with database.read() as session:
-        return service.page(session, cursor, limit)
+        return service.LISTING.answer(service.page(session, asked, origin, since, before), asked)
 
 
 @router.get(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.database import Turn, insert_new, take_turns
+from app.lists import within
 from app.tables import AliasRecord, ModelVersionRecord, PromotionRecord, utc_now
 
 CHAMPION, CANDIDATE = "champion", "candidate"
@@ -19,10 +21,10 @@ def find(session: Session, version: str) -> ModelVersionRecord | None:
     return session.get(ModelVersionRecord, version)
 
 
-def page(session: Session, after: str | None, limit: int) -> Sequence[ModelVersionRecord]:
-    """At most `limit` model versions in the order of their ids."""
-    query = select(ModelVersionRecord).order_by(ModelVersionRecord.id).limit(limit)
-    return session.scalars(query if after is None else query.where(ModelVersionRecord.id > after)).all()
+def listed(origin: str | None, since: datetime | None, before: datetime | None) -> Select[*tuple[Any, ...]]:
+    """The model versions that are wanted; None: no matter which."""
+    query = select(ModelVersionRecord).where(within(ModelVersionRecord.created_at, since, before, includes_high=False))
+    return query if origin is None else query.where(ModelVersionRecord.origin == origin)
 
 
 def add_new(session: Session, row: dict[str, Any]) -> None:

@@ -31,6 +31,9 @@ VERSION_EXAMPLE = {
 REASON_EXAMPLE = {"reason": "forecasts on the new device are worse"}
 
 
+Origin = Literal["shipped", "fine_tune", "uploaded"]
+
+
 class PromotionReply(Reply):
     """A decision about a model version, with the numbers that it rests on."""
 
@@ -48,7 +51,7 @@ class ModelVersionReply(Reply):
 
     id: str = Field(description="From the weights themselves: equal weights are the same version.")
     parent_id: str | None = Field(description="The version that fine-tuning started from.")
-    origin: Literal["shipped", "fine_tune", "uploaded"]
+    origin: Origin
     aliases: list[str] = Field(description="champion: answers; candidate: the last one that fine-tuning made.")
     created_at: datetime
     manifest: dict[str, Any] = Field(description="What went into it, and its figures.")

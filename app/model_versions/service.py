@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -12,12 +13,20 @@ from app import queue
 from app.database import Database
 from app.errors import AppError, ConflictError, NotFoundError
 from app.inference import ShippedVersion, shipped_version, task_ids_to_adapt
+from app.lists import Asked, Listing
 from app.model_versions import repository
 from app.model_versions.repository import CANDIDATE, CHAMPION
 from app.model_versions.schemas import ModelVersionReply, PromotionReply
-from app.pagination import Page, decoded, page_of
+from app.pagination import Page
 from app.tables import ModelVersionRecord, PromotionRecord
 
+LISTING = Listing(
+    "model versions",
+    ModelVersionReply,
+    ModelVersionRecord.id,
+    {"id": ModelVersionRecord.id, "created_at": ModelVersionRecord.created_at},
+    default="id",
+)
 _ROLLED_BACK = "rolled_back"
 _logger = logging.getLogger(__name__)
 
@@ -97,11 +106,13 @@ def promotion_shown(record: PromotionRecord) -> PromotionReply:
     )
 
 
-def page(session: Session, cursor: str | None, limit: int) -> Page[ModelVersionReply]:
+def page(
+    session: Session, asked: Asked, origin: str | None, since: datetime | None, before: datetime | None
+) -> Page[ModelVersionReply]:
     """One page of the list."""
-    rows = repository.page(session, decoded(cursor, str), limit + 1)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
-    return Page(items=shown(session, records), next_cursor=next_cursor)
+    filters = {"origin": origin, "since": since, "before": before}
+    rows, next_cursor = LISTING.page(session, repository.listed(**filters), asked, filters)  # type: ignore[arg-type]
+    return Page(items=shown(session, [row[0] for row in rows]), next_cursor=next_cursor)
 
 
 def promote(session: Session, version: str, reason: str) -> PromotionRecord:

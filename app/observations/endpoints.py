@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Path, Query, Response, status
 
 from app.dependencies import DatabaseDep, SettingsDep
 from app.json_requests import json_router
+from app.lists import Asked, BeforeQuery, FiniteQuery, SinceQuery
 from app.observations import intake, service
+from app.observations.repository import Filter
 from app.observations.schemas import (
     BEST_EXAMPLE,
     CORRECTION_EXAMPLE,
@@ -28,7 +30,8 @@ from app.observations.schemas import (
     PostedOut,
     RetractionIn,
 )
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.pagination import Page
+from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 
 router = json_router("observations")
@@ -78,24 +81,45 @@ def post_observations(
 @router.get(
     "/tasks/{task}/observations",
     summary="List observations",
-    description="A task's current observations, the oldest first. Superseded and retracted ones, and the retractions "
+    description="A task's current observations, the oldest first; by value where a range of values is asked for, and by "
+    "time where a range of time is, unless `sort` says otherwise. Superseded and retracted ones, and the retractions "
     "themselves, are shown where asked for.",
+    response_model=Page[ObservationOut],
     responses={200: example({"items": [OBSERVATION_EXAMPLE], "next_cursor": None}), **problems(404)},
 )
 def list_observations(
     database: DatabaseDep,
     task: str,
-    cursor: CursorQuery = None,
-    limit: LimitQuery = 100,
+    asked: Annotated[Asked, service.LISTING.query],
     architecture: Annotated[
         str | None, Query(pattern=r"^[0-9a-f]{32}$", description="Only those of the architecture of this id.")
     ] = None,
     status: Annotated[KeptStatus | None, Query(description="Only those of this status.")] = None,
     include_superseded: Annotated[bool, Query(description="Also what was superseded or retracted.")] = False,
-) -> Page[ObservationOut]:
-    wanted = service.Filter(architecture, status, include_superseded)
+    min_value: Annotated[FiniteQuery | None, Query(description="Only values of at least this.")] = None,
+    max_value: Annotated[FiniteQuery | None, Query(description="Only values of at most this.")] = None,
+    since: SinceQuery = None,
+    before: BeforeQuery = None,
+    after_id: Annotated[
+        int | None,
+        Query(ge=0, lt=2**63, description="Only those recorded after the one of this id: to follow what is appended."),
+    ] = None,
+) -> Any:
+    wanted = Filter(architecture, status, include_superseded, min_value, max_value, since, before, after_id)
     with database.read() as session:
-        return service.page(session, task, cursor, limit, wanted)
+        return service.LISTING.answer(service.page(session, task, asked, wanted), asked)
+
+
+@router.get(
+    "/tasks/{task}/observations/{observation_id}",
+    summary="Show an observation",
+    description="One observation as it was recorded, whether it still counts or not: `superseded_by_id` leads to its "
+    "correction or retraction, and `supersedes_id` to what it corrects.",
+    responses={200: example(OBSERVATION_EXAMPLE), **problems(404)},
+)
+def show_observation(database: DatabaseDep, task: str, observation_id: ObservationId) -> ObservationOut:
+    with database.read() as session:
+        return service.find(session, task, observation_id)
 
 
 @router.post(
@@ -104,17 +128,18 @@ def list_observations(
     summary="Correct an observation",
     description="Records a new observation of the same architecture, seed, fidelity and cost in the place of an older "
     "one, which stays in the records. Its `std_error` is kept unless another is given. What was superseded or retracted "
-    "before is refused with 409.",
-    responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409)},
+    "before is refused with 409; `If-Match` with the older one's `ETag` makes sure that you correct what you have seen.",
+    responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409, 412)},
 )
 def correct_observation(
     database: DatabaseDep,
     task: str,
     observation_id: ObservationId,
+    if_match: IfMatchDep,
     body: Annotated[CorrectionIn, Body(openapi_examples={"value": {"value": CORRECTION_REQUEST_EXAMPLE}})],
 ) -> ObservationOut:
     with database.write() as session:
-        return service.correct(session, task, observation_id, body)
+        return service.correct(session, task, observation_id, body, if_match)
 
 
 @router.post(
@@ -122,17 +147,18 @@ def correct_observation(
     status_code=status.HTTP_201_CREATED,
     summary="Retract an observation",
     description="Records that an observation is to be ignored; it stays in the records. What was superseded or "
-    "retracted before is refused with 409.",
-    responses={201: example(RETRACTION_EXAMPLE, "The retraction."), **problems(400, 404, 409)},
+    "retracted before is refused with 409. `If-Match` as with corrections.",
+    responses={201: example(RETRACTION_EXAMPLE, "The retraction."), **problems(400, 404, 409, 412)},
 )
 def retract_observation(
     database: DatabaseDep,
     task: str,
     observation_id: ObservationId,
+    if_match: IfMatchDep,
     body: Annotated[RetractionIn, Body(openapi_examples={"reason": {"value": RETRACTION_REQUEST_EXAMPLE}})],
 ) -> ObservationOut:
     with database.write() as session:
-        return service.retract(session, task, observation_id, body)
+        return service.retract(session, task, observation_id, body, if_match)
 
 
 @router.get(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from app.database import insert_new
+from app.database import insert_new, walked
+from app.lists import Sort, within
 from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord
 
 _MAX_PARAMETERS = 5_000
@@ -111,26 +114,60 @@ def current() -> ColumnElement[bool]:
     return and_(ObservationRecord.superseded_by_id.is_(None), ObservationRecord.status != "retracted")
 
 
-def page(
-    session: Session,
-    task_id: int,
-    after: int | None,
-    limit: int,
-    *,
-    architecture: str | None = None,
-    status: str | None = None,
-    include_superseded: bool = False,
-) -> Sequence[Row[Any]]:
-    """At most `limit` observations of the task, the oldest first."""
+@dataclass(frozen=True)
+class Filter:
+    """Which observations a list shows; None: no matter which."""
+
+    architecture: str | None = None
+    status: str | None = None
+    include_superseded: bool = False
+    min_value: float | None = None
+    max_value: float | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    after_id: int | None = None
+
+    @property
+    def has_range(self) -> bool:
+        """Whether it bounds the value."""
+        return self.min_value is not None or self.max_value is not None
+
+    @property
+    def are_empty(self) -> bool | None:
+        """Whether what it leaves has no value (True), or has one (False): only the status ok does."""
+        if self.status is not None:
+            return self.status != "ok"
+        return False if self.has_range else None
+
+
+def listed(
+    task: TaskRecord, columns: Sequence[str], with_genotype: bool, wanted: Filter, sort: Sort
+) -> Select[*tuple[Any, ...]]:
+    """Those columns of the task's observations that are wanted, for a list that runs along one column.
+
+    A filter on another column is checked row by row along it. An architecture has few observations: they are looked up.
+    """
     own = ObservationRecord
-    query = shown().where(own.task_id == task_id).order_by(own.id).limit(limit)
-    if after is not None:
-        query = query.where(own.id > after)
-    if architecture is not None:
-        query = query.where(own.architecture_id == architecture)
-    if status is not None:
-        query = query.where(own.status == status)
-    return session.execute(query if include_superseded else query.where(current())).all()
+    query = select(*(getattr(own, name) for name in columns)).select_from(own)
+    if with_genotype:
+        is_written = and_(
+            NotationRecord.architecture_id == own.architecture_id, NotationRecord.search_space == task.search_space
+        )
+        query = query.add_columns(NotationRecord.genotype).outerjoin(NotationRecord, is_written)
+    query = query.where((own.task_id if wanted.architecture is None else walked(own.task_id)) == task.id)
+    if wanted.architecture is not None:
+        query = query.where(own.architecture_id == wanted.architecture)
+    if wanted.status is not None:
+        query = query.where(own.status == wanted.status)
+    if wanted.are_empty and sort.name == "id":
+        query = query.where(own.value.is_(None)).order_by(sort.ordered(own.value))  # as the status says; has an index
+    value = own.value if sort.name == "value" else walked(own.value)
+    created_at = own.created_at if sort.name == "created_at" else walked(own.created_at, type_=own.created_at.type)
+    query = query.where(within(value, wanted.min_value, wanted.max_value))
+    query = query.where(within(created_at, wanted.since, wanted.before, includes_high=False))
+    if wanted.after_id is not None:
+        query = query.where((own.id if sort.name == "id" else walked(own.id)) > wanted.after_id)
+    return query if wanted.include_superseded else query.where(current())
 
 
 def of_architecture(session: Session, architecture_id: str, limit: int) -> Sequence[Row[Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Row
@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 from app import queue
 from app.errors import ConflictError, ErrorItem, NotFoundError
 from app.inference import ParsedArchitecture
+from app.lists import Asked, Listing
 from app.observations import repository
 from app.observations.intake import CONTENT, Draft, Intake
+from app.observations.repository import Filter
 from app.observations.schemas import (
     BestArchitecture,
     BestOut,
@@ -25,11 +27,19 @@ from app.observations.schemas import (
     PostedOut,
     RetractionIn,
 )
-from app.pagination import Page, decoded, page_of
-from app.tables import ObservationRecord
+from app.pagination import Page
+from app.preconditions import IfMatch
+from app.tables import ObservationRecord, TaskRecord
 from app.tasks import repository as task_repository
 from app.tasks import service as tasks
 
+LISTING = Listing(
+    "observations",
+    ObservationOut,
+    ObservationRecord.id,
+    {"id": ObservationRecord.id, "created_at": ObservationRecord.created_at, "value": ObservationRecord.value},
+    default="id",
+)
 _FIELDS = tuple(name for name in ObservationOut.model_fields if name not in ("task", "genotype"))
 _COPIED = ("task_id", "architecture_id", "std_error", "seed", "fidelity", "cost")
 
@@ -111,37 +121,57 @@ def _changed(session: Session, task_id: int, added: int, priority: int = 0) -> N
     queue.enqueue_adaptation(session, task_id, priority)
 
 
-def correct(session: Session, task_name: str, observation_id: int, body: CorrectionIn) -> ObservationOut:
+def find(session: Session, task_name: str, observation_id: int) -> ObservationOut:
+    """One observation of the task; raises NotFoundError."""
+    task = tasks.find(session, task_name)
+    if repository.find(session, task.id, observation_id) is None:
+        raise _not_found(task, observation_id)
+    return shown(repository.shown_by_id(session, observation_id))
+
+
+def _not_found(task: TaskRecord, observation_id: int) -> NotFoundError:
+    return NotFoundError(f"expected the id of an observation of task {task.name!r}, got {observation_id}")
+
+
+def correct(
+    session: Session, task_name: str, observation_id: int, body: CorrectionIn, seen: IfMatch | None = None
+) -> ObservationOut:
     """A new observation in the place of another, whose known error it keeps unless it says another.
 
     Raises:
         NotFoundError: if there is no such task or observation.
+        PreconditionFailedError: if it is not as the caller has seen it.
         ConflictError: if it was superseded or retracted before.
     """
     values: dict[str, Any] = {"status": body.status, "value": body.value, "reason": body.reason}
     if "std_error" in body.model_fields_set or body.status != "ok":
         values["std_error"] = body.std_error
-    return _supersede(session, task_name, observation_id, values, added=0)
+    return _supersede(session, task_name, observation_id, values, added=0, seen=seen)
 
 
-def retract(session: Session, task_name: str, observation_id: int, body: RetractionIn) -> ObservationOut:
+def retract(
+    session: Session, task_name: str, observation_id: int, body: RetractionIn, seen: IfMatch | None = None
+) -> ObservationOut:
     """The note that an observation is to be ignored.
 
     Raises:
         NotFoundError: if there is no such task or observation.
+        PreconditionFailedError: if it is not as the caller has seen it.
         ConflictError: if it was superseded or retracted before.
     """
     values = {"status": "retracted", "value": None, "std_error": None, "reason": body.reason}
-    return _supersede(session, task_name, observation_id, values, added=-1)
+    return _supersede(session, task_name, observation_id, values, added=-1, seen=seen)
 
 
 def _supersede(
-    session: Session, task_name: str, observation_id: int, values: dict[str, Any], added: int
+    session: Session, task_name: str, observation_id: int, values: dict[str, Any], added: int, seen: IfMatch | None
 ) -> ObservationOut:
     task = tasks.find(session, task_name, for_update=True)
     old = repository.find(session, task.id, observation_id)
     if old is None:
-        raise NotFoundError(f"expected the id of an observation of task {task.name!r}, got {observation_id}")
+        raise _not_found(task, observation_id)
+    if seen is not None:
+        seen.check(lambda: shown(repository.shown_by_id(session, observation_id)))
     if old.superseded_by_id is not None or old.status == "retracted":
         by = f"superseded by {old.superseded_by_id}" if old.superseded_by_id is not None else "a retraction itself"
         raise ConflictError(f"expected a current observation, got {observation_id}, which is {by}")
@@ -158,28 +188,26 @@ def shown(row: Row[Any]) -> ObservationOut:
     return ObservationOut(**{name: getattr(kept, name) for name in _FIELDS}, task=row.task, genotype=row.genotype)
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which observations a list shows; None: no matter which."""
+def page(session: Session, task_name: str, asked: Asked, wanted: Filter) -> Page[ObservationOut]:
+    """One page of a task's observations, the oldest first unless asked otherwise, or where a range suits another order."""
+    task = tasks.find(session, task_name)
+    sort = asked.sort or LISTING.sort(_suitable(wanted))
+    columns = [name for name in _FIELDS if asked.fields is None or name in asked.fields]
+    with_genotype = asked.fields is None or "genotype" in asked.fields
+    query = repository.listed(task, columns, with_genotype, wanted, sort)
+    filters = {"task": task.id, **asdict(wanted)}
+    rows, next_cursor = LISTING.page(session, query, replace(asked, sort=sort), filters, are_empty=wanted.are_empty)
+    names = (*columns, "genotype") if with_genotype else columns
+    made: Callable[..., ObservationOut] = ObservationOut if asked.fields is None else ObservationOut.model_construct
+    items = [made(task=task.name, **dict(zip(names, row, strict=False))) for row in rows]
+    return Page[ObservationOut].model_construct(items=items, next_cursor=next_cursor)
 
-    architecture: str | None = None
-    status: str | None = None
-    include_superseded: bool = False
 
-
-def page(session: Session, task_name: str, cursor: str | None, limit: int, wanted: Filter) -> Page[ObservationOut]:
-    """One page of a task's observations, the oldest first."""
-    rows = repository.page(
-        session,
-        tasks.find(session, task_name).id,
-        decoded(cursor, int),
-        limit + 1,
-        architecture=wanted.architecture,
-        status=wanted.status,
-        include_superseded=wanted.include_superseded,
-    )
-    kept, next_cursor = page_of(rows, limit, lambda row: row[0].id)
-    return Page(items=[shown(row) for row in kept], next_cursor=next_cursor)
+def _suitable(wanted: Filter) -> str:
+    """The sort whose index serves the filter."""
+    if wanted.has_range:
+        return "value"
+    return "created_at" if wanted.since is not None or wanted.before is not None else "id"
 
 
 def of_architecture(session: Session, architecture_id: str, limit: int) -> list[ObservationOut]:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Query, Response, status
 
+from app.answering_once import creates_nothing
 from app.dependencies import DatabaseDep
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.lists import Asked
+from app.pagination import Page
+from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 from app.search_spaces import service
 from app.search_spaces.schemas import (
     DECLARATION_EXAMPLE,
+    EDIT_EXAMPLE,
     SAMPLE_EXAMPLE,
     SPACE_EXAMPLE,
     VALIDATION_EXAMPLE,
     VALIDATION_REQUEST_EXAMPLE,
     SampleOut,
+    SearchSpaceEdit,
     SearchSpaceIn,
     SearchSpaceOut,
+    SpaceKind,
     ValidationIn,
     ValidationOut,
 )
@@ -55,13 +61,16 @@ def declare_search_space(
     summary="List search spaces",
     description="All search spaces in the order of their names: built-in ones, the open `graph` space for any typed "
     "DAG, and declared ones.",
+    response_model=Page[SearchSpaceOut],
     responses={200: example({"items": [SPACE_EXAMPLE], "next_cursor": None}), **problems()},
 )
 def list_search_spaces(
-    database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100
-) -> Page[SearchSpaceOut]:
+    database: DatabaseDep,
+    asked: Annotated[Asked, service.LISTING.query],
+    kind: Annotated[SpaceKind | None, Query(description="Only those of this kind.")] = None,
+) -> Any:
     with database.read() as session:
-        return service.page(session, cursor, limit)
+        return service.LISTING.answer(service.page(session, asked, kind), asked)
 
 
 @router.get(
@@ -73,6 +82,23 @@ def list_search_spaces(
 def show_search_space(database: DatabaseDep, name: str) -> SearchSpaceOut:
     with database.read() as session:
         return service.shown(service.find(session, name))
+
+
+@router.patch(
+    "/search-spaces/{name}",
+    summary="Edit a search space",
+    description="Changes the description of a declared search space. `If-Match` with its `ETag` makes sure that nobody has "
+    "changed it since you looked. What comes with the program is refused with 409.",
+    responses={200: example({**SPACE_EXAMPLE, **EDIT_EXAMPLE}), **problems(400, 404, 409, 412)},
+)
+def edit_search_space(
+    database: DatabaseDep,
+    name: str,
+    if_match: IfMatchDep,
+    body: Annotated[SearchSpaceEdit, Body(openapi_examples={"description": {"value": EDIT_EXAMPLE}})],
+) -> SearchSpaceOut:
+    with database.write() as session:
+        return service.edit(session, name, body, if_match)
 
 
 @router.get(
@@ -99,6 +125,7 @@ def sample_search_space(
     "genotype, or what was expected and what came.",
     responses={200: example(VALIDATION_EXAMPLE), **problems(400, 404)},
 )
+@creates_nothing
 def validate_notations(
     database: DatabaseDep,
     name: str,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.database import insert_if_new, insert_new
@@ -17,10 +17,16 @@ def find(session: Session, name: str) -> SearchSpaceRecord | None:
     return session.get(SearchSpaceRecord, name)
 
 
-def page(session: Session, after: str | None, limit: int) -> Sequence[SearchSpaceRecord]:
-    """At most `limit` search spaces in the order of their names."""
-    query = select(SearchSpaceRecord).order_by(SearchSpaceRecord.name).limit(limit)
-    return session.scalars(query if after is None else query.where(SearchSpaceRecord.name > after)).all()
+def find_to_change(session: Session, name: str) -> SearchSpaceRecord | None:
+    """The search space of that name; locked until the transaction ends, while others may refer to it."""
+    query = select(SearchSpaceRecord).where(SearchSpaceRecord.name == name)
+    return session.scalar(query.with_for_update(key_share=True))
+
+
+def listed(kind: str | None) -> Select[*tuple[Any, ...]]:
+    """The search spaces of that kind; None: no matter which."""
+    query = select(SearchSpaceRecord)
+    return query if kind is None else query.where(SearchSpaceRecord.kind == kind)
 
 
 def add_new(session: Session, rows: Iterable[dict[str, Any]]) -> None:

@@ -33,6 +33,7 @@ SPACE_EXAMPLE = {
     "definition": None,
     "created_at": "2026-11-22T09:30:00Z",
 }
+EDIT_EXAMPLE = {"description": "our encoders, without the small ones"}
 SAMPLE_EXAMPLE = {
     "search_space": "nasbench201",
     "seed": 7,
@@ -55,6 +56,9 @@ VALIDATION_EXAMPLE = {
 }
 
 
+SpaceKind = Literal["built_in", "graph", "declared"]
+
+
 class SearchSpaceIn(RequestBody):
     """A search space that a user declares."""
 
@@ -63,11 +67,17 @@ class SearchSpaceIn(RequestBody):
     definition: dict[str, Any] = Field(description="Decisions: categorical, ordinal, integer or real.")
 
 
+class SearchSpaceEdit(RequestBody):
+    """What may be changed of a declared search space: nothing that its architectures depend on."""
+
+    description: str = Field(max_length=10_000, description="Takes the place of what was there.")
+
+
 class SearchSpaceOut(Reply):
     """A search space."""
 
     name: str
-    kind: Literal["built_in", "graph", "declared"]
+    kind: SpaceKind
     description: str
     size: int | None = Field(
         description="How many genotypes there are; null: no end of them, or more than a JSON number holds exactly."

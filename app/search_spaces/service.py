@@ -11,19 +11,26 @@ from sqlalchemy.orm import Session
 
 from app.errors import AppError, ConflictError, NotFoundError
 from app.inference import notations
-from app.pagination import Page, decoded, page_of
+from app.lists import Asked, Listing
+from app.pagination import Page
+from app.preconditions import IfMatch
 from app.schemas import ErrorItemReply
 from app.search_spaces import repository
 from app.search_spaces.schemas import (
     SampledArchitecture,
     SampleOut,
+    SearchSpaceEdit,
     SearchSpaceIn,
     SearchSpaceOut,
+    SpaceKind,
     ValidationOut,
     ValidationResult,
 )
 from app.tables import SearchSpaceRecord
 
+LISTING = Listing(
+    "search spaces", SearchSpaceOut, SearchSpaceRecord.name, {"name": SearchSpaceRecord.name}, default="name"
+)
 _MAX_SEED = 2**31
 _MAX_EXACT = 2**53  # whole numbers up to here survive a JSON reader that uses doubles
 
@@ -36,13 +43,14 @@ def add_built_in(session: Session) -> None:
     )
 
 
-def find(session: Session, name: str) -> SearchSpaceRecord:
-    """The search space of that name.
+def find(session: Session, name: str, *, for_update: bool = False) -> SearchSpaceRecord:
+    """The search space of that name. Locked until the transaction ends where asked.
 
     Raises:
         NotFoundError: if there is none.
     """
-    record = repository.find(session, name) if "\0" not in name else None
+    found = repository.find_to_change if for_update else repository.find
+    record = found(session, name) if "\0" not in name else None
     if record is None:
         raise NotFoundError(f"expected the name of a search space, got {name[:200]!r}")
     return record
@@ -64,11 +72,10 @@ def shown(record: SearchSpaceRecord) -> SearchSpaceOut:
     )
 
 
-def page(session: Session, cursor: str | None, limit: int) -> Page[SearchSpaceOut]:
+def page(session: Session, asked: Asked, kind: SpaceKind | None) -> Page[SearchSpaceOut]:
     """One page of the list."""
-    rows = repository.page(session, decoded(cursor, str), limit + 1)
-    records, next_cursor = page_of(rows, limit, lambda record: record.name)
-    return Page(items=[shown(record) for record in records], next_cursor=next_cursor)
+    rows, next_cursor = LISTING.page(session, repository.listed(kind), asked, {"kind": kind})
+    return Page(items=[shown(row[0]) for row in rows], next_cursor=next_cursor)
 
 
 def declare(session: Session, body: SearchSpaceIn) -> tuple[SearchSpaceRecord, bool]:
@@ -85,6 +92,23 @@ def declare(session: Session, body: SearchSpaceIn) -> tuple[SearchSpaceRecord, b
     if record.definition != body.definition:
         raise ConflictError(f"expected a new name or the same definition, got another definition of {body.name!r}")
     return record, is_new
+
+
+def edit(session: Session, name: str, body: SearchSpaceEdit, seen: IfMatch) -> SearchSpaceOut:
+    """The search space with another description.
+
+    Raises:
+        NotFoundError: if there is no such search space.
+        PreconditionFailedError: if it is not as the caller has seen it.
+        ConflictError: if it comes with the program.
+    """
+    record = find(session, name, for_update=True)
+    seen.check(lambda: shown(record))
+    if record.kind != "declared":
+        raise ConflictError(f"expected a search space that was declared, got {name!r}, which comes with the program")
+    record.description = body.description
+    session.flush()
+    return shown(record)
 
 
 def sample(record: SearchSpaceRecord, count: int, seed: int | None) -> SampleOut:

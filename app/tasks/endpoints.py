@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Query, Response, status
 
 from app.dependencies import DatabaseDep, InferenceDep
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.lists import Asked, BeforeQuery, SinceQuery
+from app.pagination import Page
+from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 from app.tasks import service
-from app.tasks.schemas import TASK_EXAMPLE, TASK_REQUEST_EXAMPLE, TaskIn, TaskOut
+from app.tasks.schemas import TASK_EDIT_EXAMPLE, TASK_EXAMPLE, TASK_REQUEST_EXAMPLE, TaskEdit, TaskIn, TaskOut
 
 router = json_router("tasks")
 
@@ -43,18 +45,20 @@ def create_task(
     "/tasks",
     summary="List tasks",
     description="All tasks, the oldest first, with the freshness of their adaptations.",
+    response_model=Page[TaskOut],
     responses={200: example({"items": [TASK_EXAMPLE], "next_cursor": None}), **problems()},
 )
 def list_tasks(
     database: DatabaseDep,
-    cursor: CursorQuery = None,
-    limit: LimitQuery = 100,
+    asked: Annotated[Asked, service.LISTING.query],
     search_space: Annotated[
         str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Only tasks of this search space.")
     ] = None,
-) -> Page[TaskOut]:
+    since: SinceQuery = None,
+    before: BeforeQuery = None,
+) -> Any:
     with database.read() as session:
-        return service.page(session, cursor, limit, search_space)
+        return service.LISTING.answer(service.page(session, asked, search_space, since, before), asked)
 
 
 @router.get(
@@ -70,3 +74,21 @@ def show_task(database: DatabaseDep, inference: InferenceDep, task: str) -> Task
     if shown.adaptation.is_fresh:  # what this answer calls fresh is what this process forecasts with from here on
         inference.refresh()
     return shown
+
+
+@router.patch(
+    "/tasks/{task}",
+    summary="Edit a task",
+    description="Changes a task's `metadata`. Everything else is what its observations were measured by, and stays. "
+    "`If-Match` with the task's `ETag` makes sure that nobody has changed it since you looked; the tag also changes with "
+    "every observation and adaptation.",
+    responses={200: example({**TASK_EXAMPLE, **TASK_EDIT_EXAMPLE}), **problems(400, 404, 412)},
+)
+def edit_task(
+    database: DatabaseDep,
+    task: str,
+    if_match: IfMatchDep,
+    body: Annotated[TaskEdit, Body(openapi_examples={"owner": {"value": TASK_EDIT_EXAMPLE}})],
+) -> TaskOut:
+    with database.write() as session:
+        return service.edit(session, task, body, if_match)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import Select, and_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app import queue
 from app.database import insert_if_new
+from app.lists import within
 from app.tables import AdaptationRecord, AliasRecord, JobRecord, SearchSpaceRecord, TaskRecord
 
 CHAMPION = "champion"
@@ -43,14 +44,10 @@ def _one(session: Session, condition: ColumnElement[bool], for_update: bool) -> 
     return session.scalar(query.with_for_update(key_share=True) if for_update else query)  # others may refer to it
 
 
-def page(session: Session, after: int | None, limit: int, search_space: str | None) -> Sequence[TaskRecord]:
-    """At most `limit` tasks, the oldest first."""
-    query = select(TaskRecord).order_by(TaskRecord.id).limit(limit)
-    if after is not None:
-        query = query.where(TaskRecord.id > after)
-    if search_space is not None:
-        query = query.where(TaskRecord.search_space == search_space)
-    return session.scalars(query).all()
+def listed(search_space: str | None, since: datetime | None, before: datetime | None) -> Select[*tuple[Any, ...]]:
+    """The tasks that are wanted; None: no matter which."""
+    query = select(TaskRecord).where(within(TaskRecord.created_at, since, before, includes_high=False))
+    return query if search_space is None else query.where(TaskRecord.search_space == search_space)
 
 
 def has_observed_sibling(session: Session, record: TaskRecord) -> bool:

@@ -17,6 +17,7 @@ TASK_REQUEST_EXAMPLE = {
     "max_fidelity": 20,
     "metadata": {"owner": "vision"},
 }
+TASK_EDIT_EXAMPLE = {"metadata": {"owner": "speech"}}
 TASK_EXAMPLE = {
     "id": 1,
     **TASK_REQUEST_EXAMPLE,
@@ -56,6 +57,12 @@ class TaskIn(RequestBody):
         default=None, description="The fidelity (such as epochs) that counts as final; null: the largest seen."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything; kept as it is.")
+
+
+class TaskEdit(RequestBody):
+    """What may be changed of a task: nothing that its observations depend on."""
+
+    metadata: dict[str, Any] = Field(description="Takes the place of what was there.")
 
 
 class AdaptationOut(Reply):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -10,12 +11,21 @@ from sqlalchemy.orm import Session
 from app import queue
 from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
-from app.pagination import Page, decoded, page_of
+from app.lists import Asked, Listing
+from app.pagination import Page
+from app.preconditions import IfMatch
 from app.tables import TaskRecord
 from app.tasks import repository
 from app.tasks.repository import AdaptationState
-from app.tasks.schemas import AdaptationOut, MetricSchema, TaskIn, TaskOut
+from app.tasks.schemas import AdaptationOut, MetricSchema, TaskEdit, TaskIn, TaskOut
 
+LISTING = Listing(
+    "tasks",
+    TaskOut,
+    TaskRecord.id,
+    {"id": TaskRecord.id, "name": TaskRecord.name, "created_at": TaskRecord.created_at},
+    default="id",
+)
 _MAX_ID_DIGITS = 18
 _CONTENT = ("search_space", "dataset", "metric", "unit", "direction", "device", "max_fidelity", "details")
 
@@ -54,11 +64,13 @@ def shown(session: Session, records: Sequence[TaskRecord]) -> list[TaskOut]:
     return [_shown(record, adaptations.get(record.id), record.id in pending, champion) for record in records]
 
 
-def page(session: Session, cursor: str | None, limit: int, search_space: str | None) -> Page[TaskOut]:
+def page(
+    session: Session, asked: Asked, search_space: str | None, since: datetime | None, before: datetime | None
+) -> Page[TaskOut]:
     """One page of the list."""
-    rows = repository.page(session, decoded(cursor, int), limit + 1, search_space)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
-    return Page(items=shown(session, records), next_cursor=next_cursor)
+    filters = {"search_space": search_space, "since": since, "before": before}
+    rows, next_cursor = LISTING.page(session, repository.listed(**filters), asked, filters)  # type: ignore[arg-type]
+    return Page(items=shown(session, [row[0] for row in rows]), next_cursor=next_cursor)
 
 
 def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
@@ -81,6 +93,20 @@ def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
     if changed:
         raise ConflictError(f"expected a new name or the same task, got another {', '.join(changed)} of {body.name!r}")
     return record, is_new
+
+
+def edit(session: Session, task_name: str, body: TaskEdit, seen: IfMatch) -> TaskOut:
+    """The task with other metadata.
+
+    Raises:
+        NotFoundError: if there is no such task.
+        PreconditionFailedError: if it is not as the caller has seen it.
+    """
+    record = find(session, task_name, for_update=True)
+    seen.check(lambda: shown(session, [record])[0])
+    record.details = body.metadata
+    session.flush()
+    return shown(session, [record])[0]
 
 
 def _row(body: TaskIn) -> dict[str, Any]:

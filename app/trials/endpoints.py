@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Path, Query, Request, Response, status
+from pydantic import AwareDatetime
 
 from app.dependencies import DatabaseDep, SettingsDep
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page
+from app.lists import Asked
+from app.pagination import Page
 from app.schemas import example, problems
 from app.trials import examples, service
 from app.trials.advice import AdviceService
+from app.trials.repository import Filter
 from app.trials.schemas import (
     DEFAULT_THRESHOLD,
     AbandonIn,
@@ -94,21 +97,32 @@ def request_trials(
 @router.get(
     "/tasks/{task}/trials",
     summary="List trials",
-    description="A task's trials, the oldest first. Tokens are never shown again.",
+    description="A task's trials, the oldest first; by their last change where a range of it is asked for, unless `sort` "
+    "says otherwise. Tokens are never shown again.",
+    response_model=Page[TrialOut],
     responses={200: example({"items": [examples.LEASED_EXAMPLE], "next_cursor": None}), **problems(404)},
 )
 def list_trials(
     database: DatabaseDep,
     task: str,
-    cursor: CursorQuery = None,
-    limit: LimitQuery = 100,
+    asked: Annotated[Asked, service.LISTING.query],
     state: Annotated[
         list[TrialState] | None, Query(max_length=7, description="Only those in this state; may be repeated.")
     ] = None,
     worker_id: Annotated[WorkerId | None, Query(description="Only those that this worker has, or had last.")] = None,
-) -> Page[TrialOut]:
+    architecture: Annotated[
+        str | None, Query(pattern=r"^[0-9a-f]{32}$", description="Only those of the architecture of this id.")
+    ] = None,
+    changed_since: Annotated[
+        AwareDatetime | None, Query(description="Only those whose last change was at this moment or later.")
+    ] = None,
+    changed_before: Annotated[
+        AwareDatetime | None, Query(description="Only those whose last change was before this moment.")
+    ] = None,
+) -> Any:
+    wanted = Filter(tuple(sorted(set(state or ()))), worker_id, architecture, changed_since, changed_before)
     with database.read() as session:
-        return service.page(session, task, cursor, limit, state or (), worker_id)
+        return service.LISTING.answer(service.page(session, task, asked, wanted), asked)
 
 
 @router.get(

@@ -12,6 +12,7 @@ from sqlalchemy import Row, Select, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from app.lists import within
 from app.tables import NotationRecord, ObservationRecord, TaskRecord, TrialEventRecord, TrialRecord
 from app.trials.states import OPEN, POOL
 
@@ -127,19 +128,27 @@ def shown_by_ids(session: Session, trial_ids: Iterable[int]) -> dict[int, Row[An
     return {row[0].id: row for row in rows}
 
 
-def page(
-    session: Session, task_id: int, after: int | None, limit: int, states: Sequence[str], worker_id: str | None
-) -> Sequence[Row[Any]]:
-    """At most `limit` trials of the task, the oldest first; no states: no matter which."""
+@dataclass(frozen=True)
+class Filter:
+    """Which trials a list shows; None, or no states: no matter which."""
+
+    states: Sequence[str] = ()
+    worker_id: str | None = None
+    architecture: str | None = None
+    changed_since: datetime | None = None
+    changed_before: datetime | None = None
+
+
+def listed(task_id: int, wanted: Filter) -> Select[*tuple[Any, ...]]:
+    """The task's trials that are wanted."""
     own = TrialRecord
-    query = shown().where(own.task_id == task_id).order_by(own.id).limit(limit)
-    if after is not None:
-        query = query.where(own.id > after)
-    if states:
-        query = query.where(own.state.in_(states))
-    if worker_id is not None:
-        query = query.where(own.worker_id == worker_id)
-    return session.execute(query).all()
+    query = shown().where(own.task_id == task_id)
+    query = query.where(within(own.changed_at, wanted.changed_since, wanted.changed_before, includes_high=False))
+    if wanted.states:
+        query = query.where(own.state.in_(wanted.states))
+    if wanted.worker_id is not None:
+        query = query.where(own.worker_id == wanted.worker_id)
+    return query if wanted.architecture is None else query.where(own.architecture_id == wanted.architecture)
 
 
 def events(session: Session, trial_id: int) -> Sequence[TrialEventRecord]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,13 +22,15 @@ from app.inference import (
     search_space,
     stored_architectures,
 )
+from app.lists import Asked, Listing
 from app.observations import service as observations
-from app.pagination import Page, decoded, page_of
+from app.pagination import Page
 from app.search_spaces import service as search_spaces
 from app.settings import Settings
 from app.tables import TaskRecord, TrialRecord
 from app.tasks import service as tasks
 from app.trials import leases, recording, repository, tokens
+from app.trials.repository import Filter
 from app.trials.schemas import (
     AbandonIn,
     CompleteIn,
@@ -47,6 +49,9 @@ from app.trials.schemas import (
 from app.trials.states import HELD, TrialState, state_of
 from app.validation import invalid_content
 
+LISTING = Listing(
+    "trials", TrialOut, TrialRecord.id, {"id": TrialRecord.id, "changed_at": TrialRecord.changed_at}, default="id"
+)
 _SHOWN = tuple(name for name in TrialOut.model_fields if name not in ("task", "genotype", "forecast"))
 
 
@@ -254,16 +259,11 @@ def history(session: Session, task_name: str, trial_id: int) -> TrialWithHistory
     return TrialWithHistory(**members(row), history=events)
 
 
-def page(
-    session: Session,
-    task_name: str,
-    cursor: str | None,
-    limit: int,
-    states: Sequence[TrialState],
-    worker_id: str | None,
-) -> Page[TrialOut]:
-    """One page of a task's trials, the oldest first."""
+def page(session: Session, task_name: str, asked: Asked, wanted: Filter) -> Page[TrialOut]:
+    """One page of a task's trials, the oldest first unless asked otherwise."""
     task = tasks.find(session, task_name)
-    rows = repository.page(session, task.id, decoded(cursor, int), limit + 1, states, worker_id)
-    kept, next_cursor = page_of(rows, limit, lambda row: row[0].id)
-    return Page(items=[shown(row) for row in kept], next_cursor=next_cursor)
+    is_by_change = wanted.changed_since is not None or wanted.changed_before is not None
+    filters = {"task": task.id, **asdict(wanted)}
+    suitable = "changed_at" if is_by_change else None
+    rows, next_cursor = LISTING.page(session, repository.listed(task.id, wanted), asked, filters, default=suitable)
+    return Page(items=[shown(row) for row in rows], next_cursor=next_cursor)

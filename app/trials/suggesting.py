@@ -2,6 +2,9 @@
 
 Scoring takes place outside any transaction. What is out is looked at again in the transaction that adds trials, under the
 task's lock: so two workers are never given the same architecture, or near-identical ones, however many ask at once.
+
+Each step is committed at once, since scoring lies between them. A worker that asks again after any of them has what it was
+given by then, so that nothing is handed out twice (decision 0019).
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ class SuggestionService:
 
     def _claimed(self, task_name: str, body: SuggestIn) -> list[Granted]:
         """What the worker has, with its leases renewed, and the oldest of the pool; leases that ran out are in it by then."""
-        with self._database.write() as session:
+        with self._database.write(commits_at_once=True) as session:
             task = tasks.find(session, task_name)
             now = clock.now(session)
             leases.end_run_out(session, task, self._settings, now)
@@ -127,7 +130,7 @@ class SuggestionService:
     def _is_added(self, looking: _Round, shortlist: Shortlist, body: SuggestIn, count: int) -> bool:
         """Whether trials were added; if not, something is out that was not known of, or the shortlist was too short."""
         served = shortlist.served
-        with self._database.write() as session:
+        with self._database.write(commits_at_once=True) as session:
             repository.lock_task(session, served.task_id)
             looking.out = out = repository.open_ids(session, served.task_id)
             if self._candidates.unknown_features(served, out):
@@ -174,7 +177,7 @@ class SuggestionService:
         parsed = [parse_architecture(served.space, {"id": one}, stored) for one in ids]
         forecasts = self._inference.forecaster.forecast(served, parsed)
         rows = [_forecast_row(served, forecast.mean, forecast.std) for forecast in forecasts]
-        with self._database.write() as session:
+        with self._database.write(commits_at_once=True) as session:
             repository.note_forecasts(session, [one.trial_id for one in granted], rows)
 
     def _shown(self, task_name: str, body: SuggestIn, granted: Sequence[Granted], seed: int | None) -> SuggestedOut:

@@ -32,20 +32,22 @@ class FlakyTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode()
         self.seen.append(path)
-        answer = self.service.request(
-            request.method, path, content=request.read(), headers={"content-type": "application/json"}
-        )
+        kept = ("content-type", "idempotency-key", "if-match")
+        headers = {name: request.headers[name] for name in kept if name in request.headers}
+        answer = self.service.request(request.method, path, content=request.read(), headers=headers)
         if self.loses(path) and path not in self.lost:
             self.lost.append(path)
             raise httpx.ReadError("the answer was lost")
-        return httpx.Response(answer.status_code, content=answer.content)
+        return httpx.Response(
+            answer.status_code, content=answer.content, headers={"etag": answer.headers.get("etag", "")}
+        )
 
 
 @pytest.fixture
 def transport(client: TestClient, post_task: Do, monkeypatch: pytest.MonkeyPatch) -> FlakyTransport:
     """The way to the service, on which there is a task `digits` with 20 final epochs."""
     post_task(max_fidelity=20)
-    monkeypatch.setattr("app.client_trials._FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("app.client_calls._FIRST_PAUSE_SECONDS", 0.0)
     return FlakyTransport(client)
 
 

@@ -204,3 +204,84 @@ def test_a_turn_is_kept_until_its_transaction_ends(declared: Database, reopened:
     thread.join(timeout=30.0)
 
     assert order == ["first", "second"]
+
+
+def _add(database: Database, name: str, **how: bool) -> None:
+    with database.write(**how) as session:
+        session.add(SearchSpaceRecord(**_space(name)))
+
+
+@both_engines
+def test_what_is_written_together_is_seen_inside_and_by_others_at_the_end(declared: Database, reopened: Reopen) -> None:
+    other = reopened(declared)
+
+    with declared.together():
+        assert _names(declared) == []
+        _add(declared, "a")
+        _add(declared, "b")
+        assert (_names(declared), _names(other)) == (["a", "b"], [])
+
+    assert _names(other) == ["a", "b"]
+
+
+@both_engines
+def test_an_error_undoes_all_that_was_written_together(declared: Database) -> None:
+    def fail() -> None:
+        with declared.together():
+            _add(declared, "a")
+            _add(declared, "b")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert _names(declared) == []
+    _add(declared, "c")  # nothing is left locked
+    assert _names(declared) == ["c"]
+
+
+@both_engines
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_an_error_in_one_write_that_is_caught_undoes_that_one_alone(declared: Database, which: str) -> None:
+    def add_badly() -> None:
+        with declared.write() as session:
+            session.add(SearchSpaceRecord(**_space("bad")))
+            session.flush()
+            raise ZeroDivisionError
+
+    with declared.together():
+        if which == "second":
+            _add(declared, "a")
+        with pytest.raises(ZeroDivisionError):
+            add_badly()
+        _add(declared, "b")
+
+    assert _names(declared) == (["a", "b"] if which == "second" else ["b"])
+
+
+@both_engines
+def test_a_step_that_commits_at_once_stays_whatever_follows(declared: Database) -> None:
+    def fail() -> None:
+        with declared.together():
+            _add(declared, "step", commits_at_once=True)
+            _add(declared, "a")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+    assert _names(declared) == ["step"]
+
+
+def test_a_step_cannot_begin_while_others_wait_to_be_committed(declared: Database) -> None:
+    with declared.together():
+        _add(declared, "a")
+        with pytest.raises(RuntimeError, match="before anything that waits"):
+            _add(declared, "step", commits_at_once=True)
+
+
+def test_other_threads_take_no_part_in_what_is_written_together(declared: Database) -> None:
+    with ThreadPoolExecutor(1) as thread, declared.together():
+        thread.submit(_add, declared, "other").result(timeout=30.0)
+        _add(declared, "a")
+        assert _names(declared) == ["a", "other"]

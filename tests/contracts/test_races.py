@@ -16,7 +16,6 @@ from app.database import Database
 from app.fine_tunes import service as fine_tunes
 from app.inference import records
 from app.model_versions import service as model_versions
-from app.pagination import encoded
 from app.tables import AdaptationRecord, ArchitectureRecord, JobRecord, PromotionRecord, TaskRecord, utc_now
 
 if TYPE_CHECKING:
@@ -260,7 +259,7 @@ def test_the_same_architectures_posted_to_many_tasks_in_any_order_are_stored_onc
         assert set(session.scalars(select(TaskRecord.num_observations))) == {len(cells)}
 
 
-def test_a_reader_who_follows_the_cursor_misses_nothing_that_writers_append(
+def test_a_reader_who_asks_for_what_came_after_misses_nothing_that_writers_append(
     client: TestClient, together: Together, post_task: Any, cells: Cells, observe: Any
 ) -> None:
     post_task()
@@ -268,7 +267,7 @@ def test_a_reader_who_follows_the_cursor_misses_nothing_that_writers_append(
     seen: list[int] = []
 
     def read_on() -> None:
-        query = {"cursor": encoded(seen[-1])} if seen else {}
+        query = {"after_id": seen[-1]} if seen else {}
         seen.extend(one["id"] for one in client.get(OBSERVATIONS, params=query).json()["items"])
 
     def act(number: int) -> list[int]:
