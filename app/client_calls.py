@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+API_KEY_VARIABLE = "ARCHCAST_API_KEY"
 _TIMEOUT_SECONDS = 60.0
 
 Document = dict[str, Any]
@@ -38,8 +40,13 @@ class Calls:
     Every method raises ClientError when the service refuses or does not answer.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport)
+    def __init__(
+        self, url: str = DEFAULT_URL, transport: httpx.BaseTransport | None = None, api_key: str | None = None
+    ) -> None:
+        """`api_key` is that of ARCHCAST_API_KEY where none is given; an empty one: none."""
+        key = os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport, headers=headers)
 
     def __enter__(self) -> Self:
         return self

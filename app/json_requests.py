@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.errors import RequestError, UnsupportedMediaTypeError
+from app.guarded_routes import GuardedRoute
 
 MAX_DEPTH = 64
 
@@ -28,7 +28,7 @@ class JsonRequest(Request):
         return self._strict_json
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(GuardedRoute):
     """A route that reads its body as JSON, or refuses it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -9,6 +9,7 @@ from fastapi import Body, Path, Response, status
 from app.dependencies import DatabaseDep
 from app.fine_tunes import service
 from app.fine_tunes.schemas import FINE_TUNE_EXAMPLE, REQUEST_EXAMPLE, FineTuneBody, FineTuneReply
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.pagination import CursorQuery, LimitQuery, Page
 from app.schemas import example, problems
@@ -33,6 +34,7 @@ _QUEUED_EXAMPLE = {
     "and promoted only if it is better. `Location` says where to follow it.",
     responses={202: example(_QUEUED_EXAMPLE, "Queued."), **problems(400)},
 )
+@at_least(Role.OPERATOR, changes=True)
 def start_fine_tune(
     database: DatabaseDep,
     response: Response,
@@ -50,6 +52,7 @@ def start_fine_tune(
     description="All fine-tunes, the newest first.",
     responses={200: example({"items": [FINE_TUNE_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.OPERATOR)
 def list_fine_tunes(database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100) -> Page[FineTuneReply]:
     with database.read() as session:
         return service.page(session, cursor, limit)
@@ -61,6 +64,7 @@ def list_fine_tunes(database: DatabaseDep, cursor: CursorQuery = None, limit: Li
     description="How far it is and, when it is done, the candidate's figures beside the champion's and the decision.",
     responses={200: example(FINE_TUNE_EXAMPLE), **problems(404)},
 )
+@at_least(Role.OPERATOR)
 def show_fine_tune(
     database: DatabaseDep, fine_tune_id: Annotated[int, Path(ge=1, lt=2**63, description="Id of a fine-tune.")]
 ) -> FineTuneReply:

@@ -12,13 +12,13 @@ from app.pagination import Page, decoded, page_of
 from app.tables import JobRecord
 
 
-def find(session: Session, job_id: int) -> JobRecord:
+def find(session: Session, job_id: int, project_id: int | None = None) -> JobRecord:
     """The job of that id.
 
     Raises:
-        NotFoundError: if there is none.
+        NotFoundError: if there is none that a caller of the project sees (None: of all).
     """
-    record = repository.find(session, job_id)
+    record = repository.find(session, job_id, project_id)
     if record is None:
         raise NotFoundError(f"expected the id of a job, got {job_id}")
     return record
@@ -44,9 +44,16 @@ def shown(record: JobRecord) -> JobReply:
     )
 
 
-def page(session: Session, cursor: str | None, limit: int, kind: str | None, state: str | None) -> Page[JobReply]:
-    """One page of the list."""
-    rows = repository.page(session, decoded(cursor, int), limit + 1, kind, state)
+def page(
+    session: Session,
+    cursor: str | None,
+    limit: int,
+    kind: str | None,
+    state: str | None,
+    project_id: int | None = None,
+) -> Page[JobReply]:
+    """One page of what a caller of the project sees (None: of all)."""
+    rows = repository.page(session, decoded(cursor, int), limit + 1, kind, state, project_id)
     records, next_cursor = page_of(rows, limit, lambda record: record.id)
     return Page(items=[shown(record) for record in records], next_cursor=next_cursor)
 

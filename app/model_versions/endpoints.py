@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import Body
 
+from app.access.callers import CallerDep
 from app.dependencies import DatabaseDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.model_versions import service
 from app.model_versions.schemas import (
@@ -31,11 +33,12 @@ ReasonBody = Annotated[DecisionBody, Body(openapi_examples={"reason": {"value": 
     description="All sets of meta-learned initial parameters, in the order of their ids.",
     responses={200: example({"items": [VERSION_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.READER)
 def list_model_versions(
-    database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100
+    database: DatabaseDep, caller: CallerDep, cursor: CursorQuery = None, limit: LimitQuery = 100
 ) -> Page[ModelVersionReply]:
     with database.read() as session:
-        return service.page(session, cursor, limit)
+        return service.page(session, cursor, limit, caller.project_id)
 
 
 @router.get(
@@ -44,9 +47,10 @@ def list_model_versions(
     description="One model version with its manifest and every decision about it.",
     responses={200: example(VERSION_EXAMPLE), **problems(404)},
 )
-def show_model_version(database: DatabaseDep, version: str) -> ModelVersionReply:
+@at_least(Role.READER)
+def show_model_version(database: DatabaseDep, caller: CallerDep, version: str) -> ModelVersionReply:
     with database.read() as session:
-        return service.shown(session, [service.find(session, version)])[0]
+        return service.shown(session, [service.find(session, version)], caller.project_id)[0]
 
 
 @router.post(
@@ -56,6 +60,7 @@ def show_model_version(database: DatabaseDep, version: str) -> ModelVersionReply
     "adaptations answer meanwhile. Promoting the champion is refused with 409.",
     responses={200: example(PROMOTION_EXAMPLE), **problems(400, 404, 409)},
 )
+@at_least(Role.OPERATOR, changes=True)
 def promote_model_version(database: DatabaseDep, version: str, body: ReasonBody) -> PromotionReply:
     with database.write() as session:
         return service.promotion_shown(service.promote(session, version, body.reason))
@@ -68,6 +73,7 @@ def promote_model_version(database: DatabaseDep, version: str, body: ReasonBody)
     "is none.",
     responses={200: example(PROMOTION_EXAMPLE), **problems(400, 409)},
 )
+@at_least(Role.OPERATOR, changes=True)
 def roll_back_champion(database: DatabaseDep, body: ReasonBody) -> PromotionReply:
     with database.write() as session:
         return service.promotion_shown(service.roll_back(session, body.reason))

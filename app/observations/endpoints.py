@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Body, Path, Query, Response, status
 
 from app.dependencies import DatabaseDep, SettingsDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.observations import intake, service
 from app.observations.schemas import (
@@ -50,6 +51,7 @@ ObservationId = Annotated[int, Path(ge=1, lt=2**63, description="Id of an observ
         **problems(400, 404, 409),
     },
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def post_observations(
     database: DatabaseDep,
     settings: SettingsDep,
@@ -82,6 +84,7 @@ def post_observations(
     "themselves, are shown where asked for.",
     responses={200: example({"items": [OBSERVATION_EXAMPLE], "next_cursor": None}), **problems(404)},
 )
+@at_least(Role.READER)
 def list_observations(
     database: DatabaseDep,
     task: str,
@@ -107,6 +110,7 @@ def list_observations(
     "before is refused with 409.",
     responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def correct_observation(
     database: DatabaseDep,
     task: str,
@@ -125,6 +129,7 @@ def correct_observation(
     "retracted before is refused with 409.",
     responses={201: example(RETRACTION_EXAMPLE, "The retraction."), **problems(400, 404, 409)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def retract_observation(
     database: DatabaseDep,
     task: str,
@@ -142,6 +147,7 @@ def retract_observation(
     "`max_fidelity`, or else the largest that was seen.",
     responses={200: example(BEST_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def best_architectures(
     database: DatabaseDep, task: str, k: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10
 ) -> BestOut:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Body, Query, Response, status
 
 from app.dependencies import DatabaseDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.pagination import CursorQuery, LimitQuery, Page
 from app.schemas import example, problems
@@ -39,6 +40,7 @@ router = json_router("search spaces")
         **problems(400, 409),
     },
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def declare_search_space(
     database: DatabaseDep,
     response: Response,
@@ -57,6 +59,7 @@ def declare_search_space(
     "DAG, and declared ones.",
     responses={200: example({"items": [SPACE_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.READER)
 def list_search_spaces(
     database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100
 ) -> Page[SearchSpaceOut]:
@@ -70,6 +73,7 @@ def list_search_spaces(
     description="One search space with its size and an architecture in its notation.",
     responses={200: example(SPACE_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def show_search_space(database: DatabaseDep, name: str) -> SearchSpaceOut:
     with database.read() as session:
         return service.shown(service.find(session, name))
@@ -81,6 +85,7 @@ def show_search_space(database: DatabaseDep, name: str) -> SearchSpaceOut:
     description="Random architectures of the search space in its notation. The answer says which seed draws them again.",
     responses={200: example(SAMPLE_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def sample_search_space(
     database: DatabaseDep,
     name: str,
@@ -99,6 +104,7 @@ def sample_search_space(
     "genotype, or what was expected and what came.",
     responses={200: example(VALIDATION_EXAMPLE), **problems(400, 404)},
 )
+@at_least(Role.READER)
 def validate_notations(
     database: DatabaseDep,
     name: str,

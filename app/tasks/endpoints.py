@@ -6,7 +6,10 @@ from typing import Annotated
 
 from fastapi import Body, Query, Response, status
 
+from app.access.callers import CallerDep
+from app.access.projects import id_for_new_task
 from app.dependencies import DatabaseDep, InferenceDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.pagination import CursorQuery, LimitQuery, Page
 from app.schemas import example, problems
@@ -25,16 +28,18 @@ router = json_router("tasks")
     responses={
         201: example(TASK_EXAMPLE, "The new task."),
         200: example(TASK_EXAMPLE, "It was there.", TaskOut),
-        **problems(400, 409),
+        **problems(400, 404, 409),
     },
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def create_task(
     database: DatabaseDep,
+    caller: CallerDep,
     response: Response,
     body: Annotated[TaskIn, Body(openapi_examples={"digits": {"value": TASK_REQUEST_EXAMPLE}})],
 ) -> TaskOut:
     with database.write() as session:
-        record, is_new = service.create(session, body)
+        record, is_new = service.create(session, body, id_for_new_task(session, caller, body.project))
         response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return service.shown(session, [record])[0]
 
@@ -42,11 +47,13 @@ def create_task(
 @router.get(
     "/tasks",
     summary="List tasks",
-    description="All tasks, the oldest first, with the freshness of their adaptations.",
+    description="All tasks that the caller may see, the oldest first, with the freshness of their adaptations.",
     responses={200: example({"items": [TASK_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.READER)
 def list_tasks(
     database: DatabaseDep,
+    caller: CallerDep,
     cursor: CursorQuery = None,
     limit: LimitQuery = 100,
     search_space: Annotated[
@@ -54,7 +61,7 @@ def list_tasks(
     ] = None,
 ) -> Page[TaskOut]:
     with database.read() as session:
-        return service.page(session, cursor, limit, search_space)
+        return service.page(session, caller.project_id, cursor, limit, search_space)
 
 
 @router.get(
@@ -64,6 +71,7 @@ def list_tasks(
     "answers its forecasts. Once it is fresh, forecasts asked of the same process come from it.",
     responses={200: example(TASK_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def show_task(database: DatabaseDep, inference: InferenceDep, task: str) -> TaskOut:
     with database.read() as session:
         shown = service.shown(session, [service.find(session, task)])[0]

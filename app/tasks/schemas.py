@@ -20,6 +20,7 @@ TASK_REQUEST_EXAMPLE = {
 TASK_EXAMPLE = {
     "id": 1,
     **TASK_REQUEST_EXAMPLE,
+    "project": "default",
     "device": None,
     "num_observations": 40,
     "revision": 4,
@@ -56,6 +57,9 @@ class TaskIn(RequestBody):
         default=None, description="The fidelity (such as epochs) that counts as final; null: the largest seen."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Anything; kept as it is.")
+    project: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="Name of the project that it is to belong to; left out: the caller's."
+    )
 
 
 class AdaptationOut(Reply):
@@ -75,6 +79,7 @@ class TaskOut(Reply):
 
     id: int
     name: str
+    project: str | None = Field(description="The project that it belongs to; null: it came with the program, for all.")
     search_space: str
     dataset: str
     metric: MetricSchema

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app import queue
+from app.access import audit
+from app.access.repository import project_names
 from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
 from app.pagination import Page, decoded, page_of
@@ -21,7 +23,8 @@ _CONTENT = ("search_space", "dataset", "metric", "unit", "direction", "device", 
 
 
 def find(session: Session, task: str, *, for_update: bool = False) -> TaskRecord:
-    """The task of that name or, if it is a number, of that id. Locked until the transaction ends where asked.
+    """The task of that id or, if it is no number, what the name means to whoever names no project. Locked until the
+    transaction ends where asked. Addresses hold ids by the time they come here: the guard has looked who may see what.
 
     Raises:
         NotFoundError: if there is none.
@@ -51,18 +54,21 @@ def shown(session: Session, records: Sequence[TaskRecord]) -> list[TaskOut]:
     adaptations = repository.adaptations(session, [record.id for record in records])
     pending = repository.pending_adaptations(session)
     champion = repository.champion(session)
-    return [_shown(record, adaptations.get(record.id), record.id in pending, champion) for record in records]
+    projects = project_names(session)
+    return [_shown(record, adaptations.get(record.id), record.id in pending, champion, projects) for record in records]
 
 
-def page(session: Session, cursor: str | None, limit: int, search_space: str | None) -> Page[TaskOut]:
-    """One page of the list."""
-    rows = repository.page(session, decoded(cursor, int), limit + 1, search_space)
+def page(
+    session: Session, project_id: int | None, cursor: str | None, limit: int, search_space: str | None
+) -> Page[TaskOut]:
+    """One page of what a caller of the project sees (None: of all)."""
+    rows = repository.page(session, project_id, decoded(cursor, int), limit + 1, search_space)
     records, next_cursor = page_of(rows, limit, lambda record: record.id)
     return Page(items=shown(session, records), next_cursor=next_cursor)
 
 
-def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
-    """The task, and whether it is new.
+def create(session: Session, body: TaskIn, project_id: int | None) -> tuple[TaskRecord, bool]:
+    """The task of that project (None: it belongs to all), and whether it is new.
 
     Raises:
         InvalidContentError: if the name is a number or the search space is unknown.
@@ -72,11 +78,15 @@ def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
         raise _invalid("name", f"expected a name that is not a number, got {body.name!r}")
     if not repository.has_search_space(session, body.search_space):
         raise _invalid("search_space", f"expected the name of a search space, got {body.search_space!r}")
-    row = _row(body)
-    is_new = repository.by_name(session, body.name) is None and repository.add_new(session, row)
-    record = find(session, body.name)
+    row = {**_row(body), "project_id": project_id}
+    is_new = repository.taken(session, body.name, project_id) is None and repository.add_new(session, row)
+    record = repository.taken(session, body.name, project_id)
+    if record is None:
+        raise ConflictError(f"expected a name that is free, got {body.name!r}; try again")
     if is_new and repository.has_observed_sibling(session, record):
         queue.enqueue_adaptation(session, record.id)  # they have something to say before anything of it is measured
+    if is_new:
+        audit.note(after={"id": record.id, "name": record.name})
     changed = [name for name in _CONTENT if getattr(record, name) != row[name]]
     if changed:
         raise ConflictError(f"expected a new name or the same task, got another {', '.join(changed)} of {body.name!r}")
@@ -84,7 +94,7 @@ def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
 
 
 def _row(body: TaskIn) -> dict[str, Any]:
-    row = body.model_dump(exclude={"metric", "metadata"})
+    row = body.model_dump(exclude={"metric", "metadata", "project"})
     metric = body.metric
     return {
         **row, "metric": metric.name, "unit": metric.unit, "direction": metric.direction, "details": body.metadata
@@ -95,10 +105,17 @@ def _invalid(field: str, message: str) -> InvalidContentError:
     return InvalidContentError(message, [{"location": ["body", field], "message": message}])
 
 
-def _shown(record: TaskRecord, state: AdaptationState | None, is_pending: bool, champion: str | None) -> TaskOut:
+def _shown(
+    record: TaskRecord,
+    state: AdaptationState | None,
+    is_pending: bool,
+    champion: str | None,
+    projects: Mapping[int, str],
+) -> TaskOut:
     return TaskOut(
         id=record.id,
         name=record.name,
+        project=None if record.project_id is None else projects[record.project_id],
         search_space=record.search_space,
         dataset=record.dataset,
         metric=MetricSchema.model_validate({"name": record.metric, "unit": record.unit, "direction": record.direction}),
