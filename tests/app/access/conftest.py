@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,11 +68,12 @@ def start_service(settings: Settings, request: pytest.FixtureRequest, monkeypatc
     """Starts services on the test's database that ask for keys, with changed settings where wanted."""
     from contextlib import ExitStack
 
-    from fastapi.testclient import TestClient
-
     from app.main import create_app
     from app.model_versions import service as model_versions
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the test client asks for a newer httpx than there is
+        from fastapi.testclient import TestClient
     if "champion" not in request.fixturenames:
         monkeypatch.setattr(model_versions, "register_shipped", lambda database: None)
     with ExitStack() as started:
