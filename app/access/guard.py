@@ -16,6 +16,7 @@ from app.access.callers import ANONYMOUS, EMBEDDED, Caller
 from app.access.keyring import KeyRing
 from app.access.rate_limits import RateLimits
 from app.access.task_places import TaskPlaces
+from app.access.time_limits import TimeLimit
 from app.database import Database
 from app.errors import ForbiddenError, InvalidTokenError, UnauthorizedError
 from app.guarded_routes import Role, Rule
@@ -33,7 +34,7 @@ class AccessGuard:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.keys = KeyRing(settings, database)
         self._needs_keys = settings.needs_keys
-        self._seconds = settings.request_timeout_seconds
+        self.time_limit = TimeLimit(settings.request_timeout_seconds)
         self._database = database
         self._limits = RateLimits(database)
         self._places = TaskPlaces(database)
@@ -64,15 +65,15 @@ class AccessGuard:
         if not rule.is_timed:
             await self._admit(rule, operation, scope, receive, send, handle)
             return
-        deadlines.begin(self._seconds)
-        limit = asyncio.timeout(self._seconds)
+        request = self.time_limit.begin()
         try:
-            async with limit:
-                await self._admit(rule, operation, scope, receive, send, handle)
-        except TimeoutError:
-            if limit.expired():
-                raise deadlines.timed_out(self._seconds) from None
+            await self._admit(rule, operation, scope, receive, send, handle)
+        except asyncio.CancelledError:
+            if self.time_limit.is_overdue(request):
+                raise deadlines.timed_out(self.time_limit.seconds) from None
             raise
+        finally:
+            self.time_limit.end(request)
 
     async def _admit(
         self, rule: Rule, operation: str, scope: Scope, receive: Receive, send: Send, handle: ASGIApp

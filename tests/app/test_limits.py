@@ -36,6 +36,11 @@ def chain(num_nodes: int, **changes: Any) -> dict[str, Any]:
     return {"nodes": nodes, "edges": [[i, i + 1] for i in range(num_nodes - 1)], **changes}
 
 
+def every_edge(count: int) -> dict[str, Any]:
+    pairs = [[source, target] for target in range(200) for source in range(target)]
+    return chain(200, edges=pairs[:count])
+
+
 def middle(**members: Any) -> dict[str, Any]:
     return chain(3, nodes=[{"kind": "input"}, {"kind": "conv", **members}, {"kind": "output"}])
 
@@ -44,7 +49,7 @@ def middle(**members: Any) -> dict[str, Any]:
     ("graph", "allowed", "came"),
     [
         pytest.param(chain(2_001), "at most 2000 nodes", "got 2001", id="nodes"),
-        pytest.param(chain(3, edges=[[0, 1]] * 10_001), "at most 10000 edges", "got 10001", id="edges"),
+        pytest.param(every_edge(10_001), "at most 10000 edges", "got 10001", id="edges"),
         pytest.param(
             middle(attributes={f"a{i}": i for i in range(65)}), "at most 64 attributes", "got 65", id="attributes"
         ),
@@ -120,7 +125,7 @@ def test_json_may_be_nested_64_deep_and_no_deeper(client: TestClient) -> None:
 @pytest.fixture
 def impatient(app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A client of a service whose requests may take next to no time."""
-    monkeypatch.setattr(app.state.guard, "_seconds", 0.3)
+    monkeypatch.setattr(app.state.guard.time_limit, "seconds", 0.3)
     return client
 
 
@@ -220,3 +225,28 @@ def test_forecasts_that_share_a_pass_do_not_share_a_deadline(app: FastAPI, clien
     answer = client.post("/v1/tasks/digits/predictions", json={"architectures": [CELL]})
 
     assert (answer.status_code, seen) == (200, [None])
+
+
+def test_a_request_that_was_cancelled_otherwise_stays_cancelled() -> None:
+    from app.access.time_limits import TimeLimit
+
+    async def cancelled_by_another() -> bool:
+        limit = TimeLimit(3_600.0)
+
+        async def work() -> None:
+            request = limit.begin()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                assert not limit.is_overdue(request)
+                raise
+            finally:
+                limit.end(request)
+
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(cancelled_by_another())
