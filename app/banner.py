@@ -13,6 +13,11 @@ import uvicorn
 EXAMPLE_TASK = "nasbench201.digits.accuracy"
 """A task of the shipped benchmark."""
 _CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|"
+_WITH_KEYS = "Every request needs a key: Authorization: Bearer …"
+_WITHOUT_KEYS = (
+    "No key is needed: only this machine can reach the service, and whoever is on it may do everything "
+    "(ARCHCAST_REQUIRE_KEYS=true asks for keys)."
+)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -43,20 +48,25 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def banner(url: str, has_example: bool) -> str:
+def banner(url: str, has_example: bool, needs_keys: bool) -> str:
     """Where the documentation is, and what to try first where the shipped tasks are there."""
-    lines = [f"Archcast is ready at {url}", f"API documentation: {url}/docs"]
+    lines = [
+        f"Archcast is ready at {url}",
+        f"API documentation: {url}/docs",
+        _WITH_KEYS if needs_keys else _WITHOUT_KEYS,
+    ]
+    key = ' -H "Authorization: Bearer $ARCHCAST_API_KEY"' if needs_keys else ""
     if has_example:
         task = f"{url}/v1/tasks/{EXAMPLE_TASK}"
         lines += [
             "",
             "Forecast an architecture that nobody trained:",
-            f"  curl -s {task}/predictions -H 'Content-Type: application/json' "
+            f"  curl -s{key} {task}/predictions -H 'Content-Type: application/json' "
             f"""-d '{{"architectures": ["{_CELL}"]}}'""",
             "Ask what to measure next, with inference under 4 ms:",
-            f"  curl -s -G {task}/candidates -d k=3 --data-urlencode 'constraint=latency_ms<=4'",
+            f"  curl -s{key} -G {task}/candidates -d k=3 --data-urlencode 'constraint=latency_ms<=4'",
             "See the best that were measured:",
-            f"  curl -s '{task}/best?k=3'",
+            f"  curl -s{key} '{task}/best?k=3'",
             "",
             "Stop with Ctrl+C.",
         ]

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 import uvicorn
 from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
 from app import banner, memory, migration, observation_files, queue, worker
+from app.cli_access import key_app, project_app, show_audit
+from app.cli_errors import reported_errors
 from app.client import DEFAULT_URL, Client, ClientError
+from app.client_calls import API_KEY_VARIABLE
 from app.database import Database
-from app.errors import AppError
 from app.main import create_app
 from app.model_versions import service as model_versions
 from app.observations import intake
@@ -37,8 +39,23 @@ task_app = typer.Typer(help="Create and show tasks.", no_args_is_help=True)
 fine_tune_app = typer.Typer(help="Start and follow fine-tunes.", no_args_is_help=True)
 app.add_typer(task_app, name="task")
 app.add_typer(fine_tune_app, name="fine-tune")
+app.add_typer(key_app, name="key")
+app.add_typer(project_app, name="project")
+app.command("audit")(show_audit)
 
 UrlOption = Annotated[str, typer.Option(envvar="ARCHCAST_URL", help="Where the service is.")]
+
+
+@app.callback()
+def with_key(
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="Key of the service; better in ARCHCAST_API_KEY, since others see what a command was given."),
+    ] = None,
+) -> None:
+    """Forecasts neural architectures before they are trained."""
+    if api_key is not None:
+        os.environ[API_KEY_VARIABLE] = api_key  # where every client of this process looks
 
 
 @app.command()
@@ -48,7 +65,7 @@ def serve(
 ) -> None:
     """Runs the service and, unless ARCHCAST_EMBEDDED_WORKER=false, a worker beside it."""
     memory.give_back_freed_memory()
-    with _reported_errors():
+    with reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
         service = create_app(settings, migrate=True, say=_say)
@@ -56,7 +73,8 @@ def serve(
         beside: list[ChildProcess] = []
 
         def announce(url: str) -> None:
-            _say(banner.banner(url, has_example=tasks.exists(service.state.database, banner.EXAMPLE_TASK)))
+            has_example = tasks.exists(service.state.database, banner.EXAMPLE_TASK)
+            _say(banner.banner(url, has_example, settings.needs_keys))
             if settings.embedded_worker:  # not before: two processes that load PyTorch at once keep each other waiting
                 beside.append(ChildProcess(["worker"], settings))
 
@@ -81,7 +99,7 @@ def work(
     memory.give_back_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with _reported_errors():
+    with reported_errors():
         wanted = kinds or list(queue.KINDS)
         unknown = sorted(set(wanted) - set(queue.KINDS))
         if unknown:
@@ -108,7 +126,7 @@ def import_file(
     direct: Annotated[bool, typer.Option(help="Write into the database of the settings, without a service.")] = False,
 ) -> None:
     """Imports a file of observations into a task."""
-    with _reported_errors():
+    with reported_errors():
         batches = observation_files.batches(observation_files.read(file))
         num_created = num_duplicates = 0
         replies = _recorded_directly(task, batches) if direct else _posted(url, task, batches)
@@ -152,7 +170,7 @@ def predict(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Forecasts architectures, the best first."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         lines = architectures or [line.strip() for line in sys.stdin if line.strip()]
         answer = client.predict(task, [_notation(line) for line in lines])
         if as_json:
@@ -181,7 +199,7 @@ def ask(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Asks what to measure next, and takes it under a lease."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         members = {"lease_seconds": lease_seconds, "acquisition": acquisition, "constraints": constraint or []}
         answer = client.suggest_trials(task, worker_id, count, **members)
         if as_json:
@@ -207,7 +225,7 @@ def tell(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Completes a trial with what was measured."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         observation = {"value": value, "fidelity": fidelity, "seed": seed, "cost": cost}
         told = client.complete(task, trial, token, [observation])
         typer.echo(f"trial {told['id']} is {told['state']}")
@@ -227,7 +245,7 @@ def create_task(
 ) -> None:
     """Creates a task."""
     optional = {"device": device, "max_fidelity": max_fidelity}
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         measured = {"name": metric, "unit": unit, "direction": direction}
         given = {key: value for key, value in optional.items() if value is not None}
         _print_json(client.create_task(name, space, dataset, measured, **given))
@@ -236,7 +254,7 @@ def create_task(
 @task_app.command("list")
 def list_tasks(url: UrlOption = DEFAULT_URL) -> None:
     """Lists all tasks."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         for task in client.tasks():
             state = "fresh" if task["adaptation"]["is_fresh"] else "stale"
             metric = task["metric"]["name"]
@@ -249,7 +267,7 @@ def list_tasks(url: UrlOption = DEFAULT_URL) -> None:
 @task_app.command("show")
 def show_task(task: str, url: UrlOption = DEFAULT_URL) -> None:
     """Shows one task."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         _print_json(client.task(task))
 
 
@@ -261,7 +279,7 @@ def start_fine_tune(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Starts a fine-tune."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         started = client.start_fine_tune(reason, dict(_setting(text) for text in setting or []))
         typer.echo(f"fine-tune {started['id']} is {started['state']}")
         if follow:
@@ -271,14 +289,14 @@ def start_fine_tune(
 @fine_tune_app.command("follow")
 def follow_fine_tune(fine_tune_id: int, url: UrlOption = DEFAULT_URL) -> None:
     """Waits for the end of a fine-tune and shows how far it is."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         _follow(client, fine_tune_id)
 
 
 @fine_tune_app.command("list")
 def list_fine_tunes(url: UrlOption = DEFAULT_URL) -> None:
     """Lists all fine-tunes, the newest first."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         for one in client.fine_tunes():
             typer.echo(f"{one['id']}  {one['state']} {one['percent']:.0f} %  {one['decision'] or one['reason']}")
 
@@ -317,22 +335,6 @@ def _notation(line: str) -> Any:
 
 def _print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-@contextmanager
-def _reported_errors() -> Iterator[None]:
-    """Ends with exit code 1 and one line on stderr where something was refused."""
-    try:
-        yield
-    except OperationalError as error:
-        typer.echo(f"archcast: expected to reach the database, got: {error.orig}", err=True)
-        raise typer.Exit(1) from error
-    except (ClientError, AppError, ValidationError, OSError) as error:
-        typer.echo(f"archcast: {error}", err=True)
-        items = error.problem.get("errors") if isinstance(error, ClientError) else None
-        for item in (items or [])[:10]:
-            typer.echo(f"  {'.'.join(map(str, item['location']))}: {item['message']}", err=True)
-        raise typer.Exit(1) from error
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from app.client_access import AccessCalls
 from app.client_calls import DEFAULT_URL, ClientError, Document
 from app.client_trials import LeaseLostError, Trial, TrialCalls
 
@@ -14,7 +15,7 @@ __all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError",
 _FINAL_STATES = ("done", "failed", "cancelled")
 
 
-class Client(TrialCalls):
+class Client(TrialCalls, AccessCalls):
     """Speaks to one service. Use as a context manager, or `close` it.
 
     Every method raises ClientError when the service refuses or does not answer.

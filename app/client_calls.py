@@ -6,6 +6,7 @@ Idempotency-Key of their own, so that the service does them once however often t
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import uuid
@@ -16,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+API_KEY_VARIABLE = "ARCHCAST_API_KEY"
 _TIMEOUT_SECONDS = 60.0
 _TRIES, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 6, 0.25, 30.0
 _PAGE = 1_000
@@ -57,8 +59,13 @@ class Calls:
     for; one that did is asked up to six times.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport)
+    def __init__(
+        self, url: str = DEFAULT_URL, transport: httpx.BaseTransport | None = None, api_key: str | None = None
+    ) -> None:
+        """`api_key` is that of ARCHCAST_API_KEY where none is given; an empty one: none."""
+        key = os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS, transport=transport, headers=headers)
         self._has_answered = False
 
     def __enter__(self) -> Self:

@@ -9,7 +9,7 @@ side, and lock what they decide by: a task's row, a job's row, or a `Turn` where
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from enum import IntEnum
@@ -23,7 +23,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.sql.functions import GenericFunction
 
+from app import deadlines
+
 BUSY_TIMEOUT_SECONDS = 60
+_STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's virtual machine: a millisecond or so
 _IDLE_TIMEOUT_SECONDS = 300  # a process that froze inside a transaction holds its locks no longer than this
 
 
@@ -46,27 +49,37 @@ class Turn(IntEnum):
     MIGRATE = 7_275_832
     CHANGE_CHAMPION = 7_275_833
     SCHEDULE_FINE_TUNE = 7_275_834
+    FIRST_KEY = 7_275_840
 
 
 class Database:
     """Opens transactions. May be shared by all threads; one transaction belongs to one thread.
 
+    A statement ends with an error when the deadline of whoever runs it is over (SQLite), or after `statement_seconds`
+    (PostgreSQL). A transaction neither begins after the deadline, nor is it committed.
+
     Raises:
         ValueError: if the URL names an in-memory SQLite database, which threads cannot share, or another kind of database.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, statement_seconds: float | None = None) -> None:
         self.url = make_url(url)
         if self.url.get_backend_name() not in ("sqlite", "postgresql"):
             raise ValueError(f"expected a URL such as sqlite:///FILE or postgresql+psycopg://HOST/NAME, got {self.url}")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _server_engine(self.url)
+        self.engine = _sqlite_engine(self.url) if self.is_sqlite else _server_engine(self.url, statement_seconds)
         self._readers, self._writers = _reading(self.engine), _writing(self.engine)
         self._line = threading.Lock() if self.is_sqlite else nullcontext()
+        self._before_commit: list[Callable[[Session], None]] = []
+
+    def before_commit(self, hook: Callable[[Session], None]) -> None:
+        """Calls `hook` at the end of every write transaction, inside it."""
+        self._before_commit.append(hook)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A transaction that sees one state of the database and cannot change it."""
+        deadlines.check()
         joint = self._joint()
         if joint is not None and joint.has_begun:
             with joint.read() as session:
@@ -76,12 +89,15 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self, *, commits_at_once: bool = False) -> Iterator[Session]:
+    def write(self, *, commits_at_once: bool = False, is_change: bool = True) -> Iterator[Session]:
         """A transaction that is committed at the end of the block and rolled back on any error. Must not be nested.
 
         Inside of `together` it is committed with the others there, unless it `commits_at_once`: for work in several steps
-        that may be begun again after any of them.
+        that may be begun again after any of them. Where it is no change that anybody asked for, no hook sees it, and it is
+        made after the deadline too.
         """
+        if is_change:
+            deadlines.check()
         joint = self._joint()
         if joint is not None and joint.has_begun and commits_at_once:
             raise RuntimeError("expected a step that commits at once to come before anything that waits, got it after")
@@ -89,9 +105,18 @@ class Database:
             with self._line, Session(self._writers, expire_on_commit=False) as session, session.begin():
                 session.connection()  # takes the write lock now, so that what is read below is still true at the commit
                 yield session
+                if is_change:
+                    self._ending(session)
             return
         with joint.write() as session:
             yield session
+
+    def _ending(self, session: Session) -> None:
+        """What comes between the work of a transaction and its commit."""
+        for hook in self._before_commit:
+            hook(session)
+        session.flush()
+        deadlines.check()
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -172,6 +197,7 @@ class _JointTransaction:
     def commit(self) -> None:
         """Commits all parts."""
         if self._session is not None:
+            self.database._ending(self._session)
             self._session.commit()
 
     def close(self) -> None:
@@ -188,18 +214,20 @@ class _JointTransaction:
 _current: ContextVar[_JointTransaction | None] = ContextVar("joint_transaction", default=None)
 
 
-def _server_engine(url: URL) -> Engine:
+def _server_engine(url: URL, statement_seconds: float | None) -> Engine:
     defaults = {name: value for name, value in _SERVER_CONNECTION.items() if name not in url.query}
     engine = create_engine(url, pool_pre_ping=True, connect_args=defaults, **_SERVER_POOL, **_SHARED)
-    event.listen(engine, "connect", _configure_server)
+
+    def configure(connection: Any, _record: object) -> None:
+        connection.autocommit = True
+        connection.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT_SECONDS}s'")
+        if statement_seconds is not None:
+            connection.execute(f"SET statement_timeout = '{round(statement_seconds * 1e3)}ms'")
+        connection.autocommit = False
+
+    event.listen(engine, "connect", configure)
     return engine
-
-
-def _configure_server(connection: Any, _record: object) -> None:
-    connection.autocommit = True
-    connection.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
-    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT_SECONDS}s'")
-    connection.autocommit = False
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -232,6 +260,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver would begin on its own, too late and not IMMEDIATE
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -8192"):
         connection.execute(f"PRAGMA {pragma}").close()
+    connection.set_progress_handler(deadlines.is_over, _STEPS_BETWEEN_LOOKS)  # True interrupts the statement
 
 
 @contextmanager
@@ -239,6 +268,7 @@ def _rebuilding(connection: Connection) -> Iterator[None]:
     if connection.dialect.name != "sqlite":
         with connection.begin():
             connection.execute(text("SET LOCAL lock_timeout = 0"))  # another process may migrate for long
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(_turn(Turn.MIGRATE))
             yield
         return

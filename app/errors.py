@@ -3,10 +3,13 @@
     AppError
     ├── InternalError               500  internal: a fault of the service, not of the request
     ├── RequestError                400  invalid-request
+    │   ├── UnauthorizedError       401  unauthorized: no key or token was given, or it is not valid
+    │   │   └── InvalidTokenError   401  invalid-token
     │   ├── InvalidContentError     422  invalid-content: read, but it cannot be accepted; `errors` lists why, and where
     │   │   └── KeyReusedError      422  idempotency-key-reused: the key belongs to another request
     │   ├── NotFoundError           404  not-found
     │   ├── ForbiddenError          403  forbidden: the secret that was given does not allow it
+    │   ├── RateLimitedError        429  rate-limited: too many requests; Retry-After says when
     │   ├── ConflictError           409  conflict: the same name or key with other content
     │   │   ├── LeaseLostError      409  lease-lost: what the lease was of has gone to somebody else
     │   │   └── KeyInFlightError    409  idempotency-key-in-flight: the first request of the key is still worked on
@@ -15,14 +18,16 @@
     │   ├── TooLargeError           413  body-too-large
     │   └── UnsupportedMediaTypeError 415  unsupported-media-type
     └── RetryableError              503  unavailable: the same request may succeed later
-        └── NotReadyError           503  not-ready
+        ├── NotReadyError           503  not-ready
+        └── TimedOutError           504  timed-out: it took too long; ask for less, or later
 
 `type` is `/problems/<slug>` and never changes; `detail` says what was expected and what came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, TypedDict
 
 PROBLEM_TYPE_PREFIX = "/problems/"
@@ -41,7 +46,7 @@ class AppError(Exception):
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal"
     title: ClassVar[str] = "Internal error"
-    headers: ClassVar[dict[str, str]] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, detail: str, **extensions: Any) -> None:
         super().__init__(detail)
@@ -97,6 +102,35 @@ class NotFoundError(RequestError):
     title = "Not found"
 
 
+class UnauthorizedError(RequestError):
+    """Nobody knows who asks."""
+
+    status = 401
+    slug = "unauthorized"
+    title = "Unauthorized"
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="archcast"'})
+
+
+class InvalidTokenError(UnauthorizedError):
+    """A key or token was given, and it is not valid (any more)."""
+
+    slug = "invalid-token"
+    title = "Invalid key or token"
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="archcast", error="invalid_token"'})
+
+
+class RateLimitedError(RequestError):
+    """The caller asked for too much in too little time."""
+
+    status = 429
+    slug = "rate-limited"
+    title = "Too many requests"
+
+    def __init__(self, detail: str, headers: Mapping[str, str], **extensions: Any) -> None:
+        super().__init__(detail, **extensions)
+        self.headers = headers
+
+
 class ConflictError(RequestError):
     """The same name or key is taken by different content, or the state does not allow it."""
 
@@ -117,7 +151,7 @@ class KeyInFlightError(ConflictError):
 
     slug = "idempotency-key-in-flight"
     title = "Idempotency key in flight"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+    headers: Mapping[str, str] = MappingProxyType({"Retry-After": "1"})
 
 
 class PreconditionFailedError(RequestError):
@@ -166,7 +200,7 @@ class RetryableError(AppError):
     status = 503
     slug = "unavailable"
     title = "Unavailable"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+    headers = MappingProxyType({"Retry-After": "1"})
 
 
 class NotReadyError(RetryableError):
@@ -174,3 +208,11 @@ class NotReadyError(RetryableError):
 
     slug = "not-ready"
     title = "Not ready"
+
+
+class TimedOutError(RetryableError):
+    """The request took longer than it may."""
+
+    status = 504
+    slug = "timed-out"
+    title = "Timed out"

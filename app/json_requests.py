@@ -10,12 +10,12 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.answering_once import PARAMETER, answered_once, takes_key
 from app.errors import RequestError, UnsupportedMediaTypeError
+from app.guarded_routes import GuardedRoute
 from app.preconditions import IF_NONE_MATCH, NOT_MODIFIED, tagged
 from app.schemas import problems
 
@@ -31,7 +31,7 @@ class JsonRequest(Request):
         return self._strict_json
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(GuardedRoute):
     """A route that reads its body as JSON, or refuses it. A POST that creates something takes an Idempotency-Key, and what
     GET and PATCH answer has an entity tag."""
 

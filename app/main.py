@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from app import api, error_handlers, migration, shipped
+from app.access import keys
+from app.access.guard import AccessGuard
 from app.candidates.service import CandidateService
 from app.database import Database
 from app.idempotency.middleware import IdempotencyMiddleware
@@ -48,7 +50,8 @@ def create_app(
     app.state.settings = settings
     app.state.migrate = migrate
     app.state.say = say
-    app.state.database = Database(settings.database_url)
+    app.state.database = Database(settings.database_url, settings.request_timeout_seconds)
+    app.state.guard = AccessGuard(settings, app.state.database)
     app.state.inference = Inference(settings, app.state.database)
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
@@ -86,7 +89,10 @@ def _start(app: FastAPI) -> None:
         model_versions.register_shipped(database)
         if app.state.migrate and settings.load_shipped:
             _load_shipped(database, app.state.say)
+        if app.state.migrate and settings.needs_keys:
+            _make_first_key(database, settings, app.state.say)
         app.state.inference.refresh()
+    app.state.guard.start()
     app.state.inference.start()
     app.state.predictions.start()
     app.state.sweeper.start()
@@ -103,11 +109,18 @@ def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
     say(f"{count:,} observations loaded in {time.perf_counter() - began:.1f} s.")
 
 
+def _make_first_key(database: Database, settings: Settings, say: Callable[[str], None]) -> None:
+    key = keys.create_first(database, settings)
+    if key is not None:
+        say(f"The first key, of role admin. It is shown this once, so keep it:\n  {key}")
+
+
 def _stop(app: FastAPI) -> None:
     app.state.key_sweeper.stop()
     app.state.sweeper.stop()
     app.state.predictions.stop()
     app.state.inference.stop()
+    app.state.guard.stop()
     app.state.database.close()
 
 

@@ -64,14 +64,17 @@ class Problem(Reply):
 
 _DESCRIPTIONS = {
     400: "The body is not strict JSON.",
-    403: "The secret that it takes was not given, or it is a wrong one.",
+    401: "A key or token is needed, or the one that was given is not valid.",
+    403: "The role, or the secret that it takes, was not given, or it is a wrong one.",
     404: "Nothing has that name or id.",
     409: "The name, the key or the state is in conflict.",
     412: "It was changed since the caller has seen it.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "The request was read, but what it says cannot be accepted.",
+    429: "Too many requests; `Retry-After` says when to try again.",
     503: "The service cannot answer yet; try again.",
+    504: "It took longer than a request may.",
 }
 
 

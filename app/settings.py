@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
+import json
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
+_MIN_SECRET_CHARACTERS = 16
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from its own machine alone. A name other than localhost may mean anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Settings(BaseSettings):
@@ -24,6 +35,35 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1, description="Largest request body.")
     max_predictions: int = Field(default=10_000, ge=1, description="Most architectures in one request for forecasts.")
     max_observations_per_request: int = Field(default=10_000, ge=1, description="Most observations in one request.")
+
+    require_keys: bool = Field(
+        default=False, description="Ask for keys on the loopback address too; on any other they are always asked for."
+    )
+    key_secret: str = Field(
+        default="", repr=False, description="What keys are hashed with; empty: a secret that the database keeps."
+    )
+    access_poll_seconds: float = Field(
+        default=0.5, gt=0.0, description="How often the service looks for keys that were made or revoked elsewhere."
+    )
+    requests_per_minute: int = Field(
+        default=60_000, ge=0, description="Most requests of one key, over all replicas; 0: no limit."
+    )
+    request_timeout_seconds: float = Field(default=120.0, gt=0.0, description="Longest that a request may take.")
+
+    oidc_issuer: str = Field(default="", description="OpenID Connect issuer whose tokens are accepted; empty: none.")
+    oidc_audience: str = Field(default="", description="What the tokens have to be meant for.")
+    oidc_jwks_url: str = Field(default="", description="Where its keys are; empty: as its configuration says.")
+    oidc_algorithms: str = Field(default="RS256,ES256", description="Signatures that are accepted.")
+    oidc_role_claim: str = Field(default="roles", description="The claim that says the role; dots lead into objects.")
+    oidc_roles: dict[str, str] = Field(
+        default_factory=dict, description="What its values mean, as JSON: {value: role}; empty: they are roles."
+    )
+    oidc_project_claim: str = Field(
+        default="", description="The claim that says the project of readers and contributors; empty: the default one."
+    )
+    oidc_projects: dict[str, str] = Field(
+        default_factory=dict, description="What its values mean, as JSON: {value: project}; empty: they are projects."
+    )
 
     prediction_log_rate: float = Field(
         default=1.0, ge=0.0, le=1.0, description="Share of answered forecasts that is kept."
@@ -74,6 +114,24 @@ class Settings(BaseSettings):
         description="Threads of PyTorch in each process; 0: one while serving, its own choice in fine-tunes.",
     )
 
+    @field_validator("key_secret")
+    @classmethod
+    def _is_a_secret(cls, value: str) -> str:
+        if value and len(value) < _MIN_SECRET_CHARACTERS:
+            raise ValueError(f"expected at least {_MIN_SECRET_CHARACTERS} characters, got {len(value)}")
+        return value
+
+    @model_validator(mode="after")
+    def _names_an_audience(self) -> Self:
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ValueError("expected oidc_audience beside oidc_issuer, got none: tokens for others would be accepted")
+        return self
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests without a key are refused."""
+        return self.require_keys or not is_loopback(self.host)
+
     @model_validator(mode="after")
     def _with_database_url(self) -> Self:
         if not self.database_url:
@@ -83,4 +141,8 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """The variables from which another process reads these settings."""
-        return {f"ARCHCAST_{name.upper()}": str(value) for name, value in self.model_dump(mode="json").items()}
+        return {f"ARCHCAST_{name.upper()}": _written(value) for name, value in self.model_dump(mode="json").items()}
+
+
+def _written(value: object) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)

@@ -19,7 +19,7 @@ from app.tasks.schemas import TaskIn
 def missing(database: Database) -> list[ShippedContents]:
     """The tasks that come with the program and are not in the database."""
     with database.read() as session:
-        names = {name for name in shipped_task_names() if task_repository.by_name(session, name) is None}
+        names = {name for name in shipped_task_names() if task_repository.taken(session, name, None) is None}
     return [one for one in shipped_contents() if one.task["name"] in names] if names else []
 
 
@@ -33,6 +33,6 @@ def load(database: Database, contents: Sequence[ShippedContents]) -> int:
 def _load_task(database: Database, contents: ShippedContents) -> None:
     body = ObservationBatch.model_validate({"observations": contents.observations})
     with database.write() as session:
-        task, _ = tasks.create(session, TaskIn.model_validate(contents.task))
-        taken = intake.take(session, task.name, body, len(contents.observations))
+        task, _ = tasks.create(session, TaskIn.model_validate(contents.task), None)
+        taken = intake.take(session, str(task.id), body, len(contents.observations))
         observations.record(session, taken, taken.read(), queue.IN_THE_BACKGROUND)

@@ -87,14 +87,43 @@ class SearchSpaceRecord(Table):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
 
-class TaskRecord(Table):
-    """Search space × data set × metric (× device). `revision` counts changes to its observations."""
+class ProjectRecord(Table):
+    """Who owns tasks. Its forecasts rest on its own observations and on what belongs to nobody; `is_learned_from` says
+    whether fine-tuning, which makes one champion for all, learns from them too."""
 
-    __tablename__ = "tasks"
-    __table_args__ = (Index("ix_tasks_created_at_id", "created_at", "id"),)
+    __tablename__ = "projects"
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(128), unique=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    is_learned_from: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+DEFAULT_PROJECT_ID = 1
+"""Its row is made by the migration: the project of whoever names none."""
+
+
+class TaskRecord(Table):
+    """Search space × data set × metric (× device). `revision` counts changes to its observations. What comes with the
+    program belongs to no project: all may read it."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        Index(
+            "uq_tasks_shared_name",
+            "name",
+            unique=True,
+            sqlite_where=text("project_id IS NULL"),
+            postgresql_where=text("project_id IS NULL"),
+        ),
+        Index("ix_tasks_name", "name"),
+        Index("ix_tasks_created_at_id", "created_at", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str] = mapped_column(String(128))
     search_space: Mapped[str] = mapped_column(ForeignKey("search_spaces.name"), index=True)
     dataset: Mapped[str] = mapped_column(String(128))
     metric: Mapped[str] = mapped_column(String(64))
@@ -339,3 +368,64 @@ class IdempotencyKeyRecord(Table):
     headers: Mapped[dict[str, str] | None] = mapped_column(JSON)
     body: Mapped[bytes | None] = mapped_column(LargeBinary)  # compressed; None: it was shown once
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ApiKeyRecord(Table):
+    """An API key; of the key itself only a keyed hash is stored. Never deleted, so that the audit log can be read."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(128))
+    role: Mapped[str] = mapped_column(String(16))  # reader | contributor | operator | admin
+    project_id: Mapped[int | None] = mapped_column(ForeignKey("projects.id"))  # None: of all projects
+    hint: Mapped[str] = mapped_column(String(24))  # how the key begins
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    secret_id: Mapped[str] = mapped_column(String(16))  # which server secret it was hashed with
+    requests_per_minute: Mapped[int | None]  # None: what the settings say
+    created_by: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # to the minute
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ServerSecretRecord(Table):
+    """A secret that the service made for itself because its settings give none."""
+
+    __tablename__ = "server_secrets"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
+
+
+class RateBucketRecord(Table):
+    """How many requests a caller has left; replicas take some at a time."""
+
+    __tablename__ = "rate_buckets"
+
+    caller: Mapped[str] = mapped_column(String(128), primary_key=True)
+    tokens: Mapped[float]
+    refilled_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AuditRecord(Table):
+    """A change that somebody asked for. Append-only; written in the transaction of the change itself."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        Index("ix_audit_entries_caller_id", "caller", "id"),
+        Index("ix_audit_entries_operation_id", "operation", "id"),
+        Index("ix_audit_entries_created_at", "created_at"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    caller: Mapped[str] = mapped_column(String(128))  # key:7 | oidc:… | embedded | system
+    caller_name: Mapped[str] = mapped_column(String(256))
+    role: Mapped[str] = mapped_column(String(16))
+    operation: Mapped[str] = mapped_column(String(64))  # as OpenAPI names it
+    target: Mapped[str] = mapped_column(Text)  # method and address
+    details: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    address: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(64))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from app.access.callers import CallerDep
 from app.architectures import service
 from app.architectures.schemas import ARCHITECTURE_EXAMPLE, ArchitectureOut
 from app.dependencies import DatabaseDep, InferenceDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.schemas import example, problems
 
@@ -18,7 +20,10 @@ router = json_router("architectures")
     "forecasts over all tasks.",
     responses={200: example(ARCHITECTURE_EXAMPLE), **problems(404)},
 )
-def show_architecture(database: DatabaseDep, inference: InferenceDep, architecture_id: str) -> ArchitectureOut:
+@at_least(Role.READER)
+def show_architecture(
+    database: DatabaseDep, inference: InferenceDep, caller: CallerDep, architecture_id: str
+) -> ArchitectureOut:
     with database.read() as session:
-        known = service.read(session, architecture_id)
+        known = service.read(session, architecture_id, caller.project_id)
     return service.described(inference, known)

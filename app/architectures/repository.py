@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from app.tables import ArchitectureRecord, NotationRecord, TaskRecord
+from app.access.repository import visible_tasks
+from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord, TrialRecord
 
 
 def find(session: Session, architecture_id: str) -> ArchitectureRecord | None:
@@ -21,7 +22,17 @@ def notations(session: Session, architecture_id: str) -> Sequence[NotationRecord
     return session.scalars(query.order_by(NotationRecord.search_space)).all()
 
 
-def task_names(session: Session, search_spaces: Iterable[str], limit: int) -> Sequence[str]:
-    """The newest tasks of these search spaces."""
-    query = select(TaskRecord.name).where(TaskRecord.search_space.in_(list(search_spaces)))
+def is_known_to(session: Session, architecture_id: str, project_id: int) -> bool:
+    """Whether it was observed, or is to be measured, in a task that a caller of the project sees."""
+    seen = select(TaskRecord.id).where(visible_tasks(project_id))
+    observed = select(ObservationRecord.id).where(
+        ObservationRecord.architecture_id == architecture_id, ObservationRecord.task_id.in_(seen)
+    )
+    tried = select(TrialRecord.id).where(TrialRecord.architecture_id == architecture_id, TrialRecord.task_id.in_(seen))
+    return bool(session.scalar(select(or_(observed.exists(), tried.exists()))))
+
+
+def task_ids(session: Session, search_spaces: Iterable[str], project_id: int | None, limit: int) -> Sequence[int]:
+    """The newest tasks of these search spaces that a caller of the project sees."""
+    query = select(TaskRecord.id).where(TaskRecord.search_space.in_(list(search_spaces)), visible_tasks(project_id))
     return session.scalars(query.order_by(TaskRecord.id.desc()).limit(limit)).all()

@@ -25,17 +25,17 @@ class Known:
 
     members: dict[str, Any]
     genotypes: dict[str, str]  # by search space
-    task_names: list[str]
+    task_ids: list[int]
 
 
-def read(session: Session, architecture_id: str) -> Known:
-    """What the database says about an architecture.
+def read(session: Session, architecture_id: str, project_id: int | None) -> Known:
+    """What the database says about an architecture to a caller of the project (None: of all).
 
     Raises:
-        NotFoundError: if it is not known.
+        NotFoundError: if it is not known, or only to other projects.
     """
     record = repository.find(session, architecture_id) if _ID.fullmatch(architecture_id) else None
-    if record is None:
+    if record is None or (project_id is not None and not repository.is_known_to(session, record.id, project_id)):
         raise NotFoundError(f"expected the id of an architecture that was observed, got {architecture_id[:200]!r}")
     notations = repository.notations(session, record.id)
     genotypes = {notation.search_space: notation.genotype for notation in notations}
@@ -44,10 +44,10 @@ def read(session: Session, architecture_id: str) -> Known:
         "hash_algorithm": record.hash_algorithm,
         "graph": record.graph,
         "notations": [NotationOut.model_validate(notation) for notation in notations],
-        "observations": observations.of_architecture(session, record.id, _MAX_OBSERVATIONS),
+        "observations": observations.of_architecture(session, record.id, project_id, _MAX_OBSERVATIONS),
         "created_at": record.created_at,
     }
-    return Known(members, genotypes, list(repository.task_names(session, genotypes, _MAX_TASKS)))
+    return Known(members, genotypes, list(repository.task_ids(session, genotypes, project_id, _MAX_TASKS)))
 
 
 def described(inference: Inference, known: Known) -> ArchitectureOut:
@@ -57,13 +57,13 @@ def described(inference: Inference, known: Known) -> ArchitectureOut:
 
 def _forecasts(inference: Inference, known: Known) -> list[ForecastOut]:
     try:
-        return [_forecast(inference, name, known.genotypes) for name in known.task_names]
+        return [_forecast(inference, task_id, known.genotypes) for task_id in known.task_ids]
     except NotReadyError:  # what was measured can be shown without a champion
         return []
 
 
-def _forecast(inference: Inference, task_name: str, genotypes: dict[str, str]) -> ForecastOut:
-    served = inference.load(task_name)
+def _forecast(inference: Inference, task_id: int, genotypes: dict[str, str]) -> ForecastOut:
+    served = inference.load(str(task_id))
     parsed = parse_architecture(served.space, genotypes[served.space.name])
     forecast = inference.forecaster.forecast(served, [parsed])[0]
     metric = served.task.metric

@@ -35,6 +35,7 @@ class CandidateQuery:
     constraints: tuple[str, ...] = ()
     num_samples: int = 1_000  # random architectures where the space is searched
     seed: int | None = None
+    project_id: int | None = None  # whose tasks constraints may speak of where the task itself belongs to nobody
 
 
 @dataclass(frozen=True)

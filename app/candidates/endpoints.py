@@ -6,11 +6,14 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
+from app.access.callers import CallerDep
 from app.candidates.choosing import CandidateQuery
 from app.candidates.schemas import CANDIDATES_EXAMPLE, Acquisition, CandidatesReply
 from app.candidates.service import CandidateService
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.schemas import example, problems
+from app.tables import DEFAULT_PROJECT_ID
 
 router = json_router("candidates")
 
@@ -26,8 +29,10 @@ router = json_router("candidates")
     "there are any, forecasts elsewhere; if too few architectures are likely to satisfy all, the most probable follow.",
     responses={200: example(CANDIDATES_EXAMPLE, "The first is to be measured first."), **problems(404, 503)},
 )
+@at_least(Role.READER)
 def list_candidates(
     request: Request,
+    caller: CallerDep,
     task: str,
     k: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     acquisition: Annotated[Acquisition, Query(description="What makes an architecture worth measuring.")] = "ucb",
@@ -44,5 +49,7 @@ def list_candidates(
     seed: Annotated[int | None, Query(ge=0, lt=2**63, description="Leave out for a new one.")] = None,
 ) -> CandidatesReply:
     service: CandidateService = request.app.state.candidates
-    query = CandidateQuery(k, acquisition, kappa, diversity, tuple(constraint or ()), pool, seed)
+    query = CandidateQuery(
+        k, acquisition, kappa, diversity, tuple(constraint or ()), pool, seed, caller.project_id or DEFAULT_PROJECT_ID
+    )
     return service.candidates(task, query)

@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.inference import records
 from app.tables import ObservationRecord, TaskRecord
 
 _MAX_NEW = 1_000  # observations, beyond which everything is read again
@@ -98,7 +99,8 @@ def _means(
     return {row.architecture_id: row.mean for row in session.execute(query.group_by(own.architecture_id))}
 
 
-def tasks_of_space(session: Session, search_space: str) -> Sequence[TaskRecord]:
-    """All tasks on the search space."""
-    query = select(TaskRecord).where(TaskRecord.search_space == search_space).order_by(TaskRecord.id)
+def tasks_of_space(session: Session, search_space: str, project_id: int | None) -> Sequence[TaskRecord]:
+    """The tasks on the search space that belong to the project, or to nobody."""
+    is_one = and_(TaskRecord.search_space == search_space, records.known_to(project_id))
+    query = select(TaskRecord).where(is_one).order_by(TaskRecord.id)
     return session.scalars(query).all()

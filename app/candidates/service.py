@@ -119,7 +119,7 @@ class CandidateService:
     ) -> tuple[Choice, Scored]:
         served = self._inference.load(task)
         seed = secrets.randbelow(2**31) if query.seed is None else query.seed
-        constraints = self._bound(served, query.constraints)
+        constraints = self._bound(served, query.constraints, served.project_id or query.project_id)
         measured = self.measured(served.task_id)
         excluded = replace(measured, tried=measured.tried | out) if out else measured
         choice = Choice(served, query, excluded, constraints, np.random.default_rng(seed), seed)
@@ -169,19 +169,19 @@ class CandidateService:
             choice.rng,
         )
 
-    def _bound(self, served: ServedTask, texts: Sequence[str]) -> list[BoundConstraint]:
+    def _bound(self, served: ServedTask, texts: Sequence[str], project_id: int | None) -> list[BoundConstraint]:
         """The constraints with where their values come from."""
         constraints = [parse_constraint(text) for text in texts]
         if not constraints:
             return []
         with self._database.read() as session:
-            tasks = repository.tasks_of_space(session, served.space.name)
+            tasks = repository.tasks_of_space(session, served.space.name, project_id)
         stated = _stated_metrics(served)
         found = [find_task(constraint, tasks, served, stated) for constraint in constraints]
         return [
             BoundConstraint(constraint, None, stated_source(constraint.metric))
             if task is None
-            else self._bound_to_task(constraint, task.name)
+            else self._bound_to_task(constraint, str(task.id))
             for constraint, task in zip(constraints, found, strict=True)
         ]
 

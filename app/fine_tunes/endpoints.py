@@ -9,6 +9,7 @@ from fastapi import Body, Path, Query, Response, status
 from app.dependencies import DatabaseDep
 from app.fine_tunes import service
 from app.fine_tunes.schemas import FINE_TUNE_EXAMPLE, REQUEST_EXAMPLE, FineTuneBody, FineTuneReply
+from app.guarded_routes import Role, at_least
 from app.jobs.repository import Filter
 from app.jobs.schemas import JobState
 from app.json_requests import json_router
@@ -36,6 +37,7 @@ _QUEUED_EXAMPLE = {
     "and promoted only if it is better. `Location` says where to follow it.",
     responses={202: example(_QUEUED_EXAMPLE, "Queued."), **problems(400)},
 )
+@at_least(Role.OPERATOR, changes=True)
 def start_fine_tune(
     database: DatabaseDep,
     response: Response,
@@ -54,6 +56,7 @@ def start_fine_tune(
     response_model=Page[FineTuneReply],
     responses={200: example({"items": [FINE_TUNE_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.OPERATOR)
 def list_fine_tunes(
     database: DatabaseDep,
     asked: Annotated[Asked, service.LISTING.query],
@@ -72,6 +75,7 @@ def list_fine_tunes(
     description="How far it is and, when it is done, the candidate's figures beside the champion's and the decision.",
     responses={200: example(FINE_TUNE_EXAMPLE), **problems(404)},
 )
+@at_least(Role.OPERATOR)
 def show_fine_tune(
     database: DatabaseDep, fine_tune_id: Annotated[int, Path(ge=1, lt=2**63, description="Id of a fine-tune.")]
 ) -> FineTuneReply:

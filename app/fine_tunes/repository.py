@@ -9,7 +9,7 @@ from sqlalchemy import func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from app import queue
-from app.tables import JobRecord, ObservationRecord
+from app.tables import JobRecord, ObservationRecord, ProjectRecord, TaskRecord
 
 SHIPPED_KEY_PREFIX = "shipped:"
 """Client keys of observations that come with the program begin so: the shipped champion has learned from them already."""
@@ -35,10 +35,14 @@ def newest_observation_id(session: Session) -> int:
 
 
 def new_observations(session: Session, after_id: int) -> NewObservations:
-    """The values that were observed after the observation of that id."""
+    """The values that may be learned from, observed after the observation of that id."""
     own = ObservationRecord
     is_shipped = own.client_key.startswith(SHIPPED_KEY_PREFIX, autoescape=True)
+    kept_back = select(TaskRecord.id).join(ProjectRecord).where(ProjectRecord.is_learned_from.is_(False))
     query = select(func.count(own.id), func.min(own.created_at)).where(
-        own.id > after_id, own.status == "ok", or_(own.client_key.is_(None), not_(is_shipped))
+        own.id > after_id,
+        own.status == "ok",
+        or_(own.client_key.is_(None), not_(is_shipped)),
+        own.task_id.not_in(kept_back),
     )
     return NewObservations(*session.execute(query).one())

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from app.dependencies import DatabaseDep, InferenceDep
+from app.guarded_routes import GuardedRoute, open_to_all
 from app.health import service
 from app.health.schemas import HEALTH_EXAMPLE, READINESS_EXAMPLE, HealthOut, ReadinessOut
 from app.schemas import example, problems
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 
 @router.get(
@@ -18,6 +19,7 @@ router = APIRouter(tags=["health"])
     description="Answers as long as the process answers at all; touches nothing else.",
     responses={200: example(HEALTH_EXAMPLE)},
 )
+@open_to_all
 async def healthz() -> HealthOut:
     return HealthOut(status="ok")
 
@@ -28,5 +30,6 @@ async def healthz() -> HealthOut:
     description="Whether the database can be reached and is migrated, and a champion is loaded; 503 if not.",
     responses={200: example(READINESS_EXAMPLE), **problems(503)},
 )
+@open_to_all
 def readyz(database: DatabaseDep, inference: InferenceDep) -> ReadinessOut:
     return ReadinessOut(status="ready", model_version=service.champion_if_ready(database, inference))

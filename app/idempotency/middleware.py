@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import error_handlers
+from app.access.callers import caller_of
 from app.answering_once import KEY_HEADER, MAX_KEY_CHARACTERS, current_request
-from app.callers import caller_of
 from app.errors import RequestError
 from app.idempotency.service import IdempotencyService
 

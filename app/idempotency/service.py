@@ -80,12 +80,12 @@ class IdempotencyService:
 
     def sweep(self) -> int:
         """Removes keys that need not be kept any more; how many."""
-        with self._database.write() as session:
+        with self._database.write(is_change=False) as session:
             return repository.remove_older(session, clock.now(session) - self._kept)
 
     def _claimed(self, claim: Claim) -> Response | None:
         """None if the key is this attempt's now, or else the stored answer."""
-        with self._database.write() as session:
+        with self._database.write(is_change=False) as session:
             need_not_survive_power_loss(session)
             now = clock.now(session)
             row = {**_columns(claim), "lease_expires_at": now + self._lease, "created_at": now}
@@ -129,7 +129,7 @@ class IdempotencyService:
     def _give_back(self, claim: Claim) -> None:
         """Frees the key at once, since nothing was changed; if that fails, it is free when the lease has run out."""
         try:
-            with self._database.write() as session:
+            with self._database.write(is_change=False) as session:
                 repository.remove_unanswered(session, *claim.address, claim.attempt)
         except SQLAlchemyError:
             _logger.exception("expected to give an idempotency key back, got an error; its lease will run out")

@@ -54,6 +54,7 @@ class ServedTask:
     last_observation_id: int
     champion: str | None  # the model version that new adaptations start from
     serial: int  # tells adaptations apart within this process
+    project_id: int | None = None  # None: it belongs to all
 
     @property
     def model_version(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import predictor
+from app import deadlines
 from app.inference.caches import BoundedCache
 from app.inference.errors import translated
 from app.inference.forecasts import Forecast, Forecaster, ServedTask
@@ -154,6 +155,7 @@ def searched(
         keep([identified(space, space.sample(rng)) for _ in range(num_samples)])
         keep(_children(space, best_measured, _NUM_CHILDREN, rng))
     for _ in range(_NUM_ROUNDS):
+        deadlines.check()
         pool = list(found.values())
         best = order(pool, ForecastColumns.of(forecaster.forecast(served, pool)))[:_NUM_PARENTS]
         with translated():

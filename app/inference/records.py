@@ -14,6 +14,7 @@ from app.database import insert_if_new
 from app.errors import NotFoundError
 from app.inference.notations import restored_architecture, search_space
 from app.tables import (
+    DEFAULT_PROJECT_ID,
     AdaptationRecord,
     AliasRecord,
     ArchitectureRecord,
@@ -21,6 +22,7 @@ from app.tables import (
     NotationRecord,
     ObservationRecord,
     PredictionRecord,
+    ProjectRecord,
     SearchSpaceRecord,
     TaskRecord,
 )
@@ -54,6 +56,7 @@ class TaskContext:
     max_fidelity: float | None
     task: Task
     space: SearchSpace
+    project_id: int | None = None  # None: it belongs to all
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class TaskState:
 
 
 def task_context(session: Session, reference: str) -> TaskContext:
-    """The task of that name or, if it is a number, of that id.
+    """The task of that id or, if it is no number, of that name: the default project's, or else one that belongs to nobody.
 
     Raises:
         NotFoundError: if there is none.
@@ -84,7 +87,8 @@ def task_context(session: Session, reference: str) -> TaskContext:
     query = select(TaskRecord, SearchSpaceRecord.definition).join(
         SearchSpaceRecord, SearchSpaceRecord.name == TaskRecord.search_space
     )
-    row = session.execute(query.where(_refers(reference))).one_or_none() if _is_reference(reference) else None
+    query = query.where(_refers(reference)).order_by(TaskRecord.project_id.is_(None)).limit(1)
+    row = session.execute(query).one_or_none() if _is_reference(reference) else None
     if row is None:
         raise NotFoundError(f"expected the name or the id of a task, got {reference[:200]!r}")
     record, definition = row
@@ -92,7 +96,7 @@ def task_context(session: Session, reference: str) -> TaskContext:
     task = Task(
         record.search_space, record.dataset, Metric(record.metric, record.unit, record.direction), record.device
     )
-    return TaskContext(record.id, record.name, record.revision, record.max_fidelity, task, space)
+    return TaskContext(record.id, record.name, record.revision, record.max_fidelity, task, space, record.project_id)
 
 
 def _is_reference(reference: str) -> bool:
@@ -100,7 +104,17 @@ def _is_reference(reference: str) -> bool:
 
 
 def _refers(reference: str) -> ColumnElement[bool]:
-    return TaskRecord.id == int(reference) if is_task_id(reference) else TaskRecord.name == reference
+    if is_task_id(reference):
+        return TaskRecord.id == int(reference)
+    return and_(TaskRecord.name == reference, known_to(DEFAULT_PROJECT_ID))
+
+
+def known_to(project_id: int | None) -> ColumnElement[bool]:
+    """The tasks that forecasts of a project's tasks may rest on: its own, and those that belong to nobody. What belongs to
+    nobody (None) rests on nothing else."""
+    if project_id is None:
+        return TaskRecord.project_id.is_(None)
+    return or_(TaskRecord.project_id == project_id, TaskRecord.project_id.is_(None))
 
 
 def is_task_id(reference: str) -> bool:
@@ -202,7 +216,8 @@ class JudgedPrediction:
 
 
 def judged_predictions(session: Session, limit: int) -> list[JudgedPrediction]:
-    """The newest predictions that were logged before their final observation came, each pair of a task once."""
+    """The newest predictions that were logged before their final observation came, each pair of a task once; of tasks that
+    fine-tuning may learn from."""
     logged, own = PredictionRecord, ObservationRecord
     query = (
         select(
@@ -210,7 +225,9 @@ def judged_predictions(session: Session, limit: int) -> list[JudgedPrediction]:
         )
         .join(own, and_(own.task_id == logged.task_id, own.architecture_id == logged.architecture_id))
         .join(TaskRecord, TaskRecord.id == logged.task_id)
+        .outerjoin(ProjectRecord, ProjectRecord.id == TaskRecord.project_id)
         .where(
+            _is_learned_from(),
             own.status == "ok",
             own.superseded_by_id.is_(None),
             own.id > logged.last_observation_id,
@@ -240,6 +257,16 @@ def observed_task_ids(session: Session) -> list[int]:
     return list(session.scalars(query.order_by(newest.correlate(TaskRecord).scalar_subquery().desc())))
 
 
+def learned_task_ids(session: Session) -> list[int]:
+    """Those of them that fine-tuning may learn from: all but the tasks of projects that keep theirs to themselves."""
+    wanted = set(session.scalars(select(TaskRecord.id).outerjoin(ProjectRecord).where(_is_learned_from())))
+    return [task_id for task_id in observed_task_ids(session) if task_id in wanted]
+
+
+def _is_learned_from() -> ColumnElement[bool]:
+    return or_(TaskRecord.project_id.is_(None), ProjectRecord.is_learned_from)
+
+
 def task_ids_to_adapt(session: Session) -> list[int]:
     """The tasks that a new champion is adapted to: the observed ones as in `observed_task_ids`, then those that have an
     adaptation without observations, from what related tasks say."""
@@ -249,14 +276,15 @@ def task_ids_to_adapt(session: Session) -> list[int]:
 
 
 def observed_siblings(session: Session, context: TaskContext) -> tuple[tuple[int, int], ...]:
-    """Ids and revisions of other tasks of the same search space with enough observations: those of the same metric first,
-    then the most observed ones."""
+    """Ids and revisions of other tasks of the same search space with enough observations, none of them of another project:
+    those of the same metric first, then the most observed ones."""
     query = (
         select(TaskRecord.id, TaskRecord.revision)
         .where(
             TaskRecord.search_space == context.task.search_space,
             TaskRecord.id != context.id,
             TaskRecord.num_observations >= MIN_OBSERVATIONS,
+            known_to(context.project_id),
         )
         .order_by(
             (TaskRecord.metric == context.task.metric.name).desc(), TaskRecord.num_observations.desc(), TaskRecord.id

@@ -48,9 +48,9 @@ class Inference:
         self.versions = Versions(database)
         self._database = database
         self._poll_seconds = settings.inference_poll_seconds
-        self._served: dict[str, ServedTask] = {}
-        self._names: dict[str, str] = {}
-        self._states: dict[str, TaskState] = {}
+        self._served: dict[int, ServedTask] = {}
+        self._ids: dict[str, int] = {}  # by name or id, as it was asked for
+        self._states: dict[int, TaskState] = {}
         self._digest: tuple[object, ...] | None = None
         self._loading = threading.Lock()
         self._refreshing = threading.Lock()
@@ -76,7 +76,8 @@ class Inference:
 
     def served(self, reference: str) -> ServedTask | None:
         """The task of that name or id as it answers now, from memory alone; None if it was not loaded yet."""
-        return self._served.get(self._names.get(reference, reference))
+        task_id = self._ids.get(reference)
+        return None if task_id is None else self._served.get(task_id)
 
     def load(self, reference: str) -> ServedTask:
         """The task of that name or id as it answers now, read from the database where needed.
@@ -104,7 +105,7 @@ class Inference:
             champion = records.champion_id(session)
             states = records.task_states(session, champion)
         if self._digest is None:
-            self._states = {state.name: state for state in states}
+            self._states = {state.task_id: state for state in states}
         for state in states:
             if self._stopped.is_set():
                 return
@@ -124,30 +125,30 @@ class Inference:
 
     def _warm_newest(self) -> None:
         """Loads the tasks that were adapted last, so that their first questions need not wait."""
-        adapted = [state.name for state in self._states.values() if state.adaptation is not None]
-        for name in adapted[:_NUM_WARMED_AT_START]:
-            if not self._stopped.is_set() and name not in self._served:
-                self._reload(name)
+        adapted = [state for state in self._states.values() if state.adaptation is not None]
+        for state in adapted[:_NUM_WARMED_AT_START]:
+            if not self._stopped.is_set() and state.task_id not in self._served:
+                self._reload(state)
 
     def _take_over(self, state: TaskState, champion: str | None) -> None:
         """Loads a task again when another adaptation answers; only notes the revision when its observations changed."""
-        before, served = self._states.get(state.name), self._served.get(state.name)
-        self._states[state.name] = state
+        before, served = self._states.get(state.task_id), self._served.get(state.task_id)
+        self._states[state.task_id] = state
         is_new = before is None or before.adaptation != state.adaptation
         if served is None:
             if is_new and state.adaptation is not None:
-                self._reload(state.name)
+                self._reload(state)
         elif is_new or (state.adaptation is None and served.model_version != champion):
-            self._reload(state.name)
+            self._reload(state)
         elif (served.revision, served.champion) != (state.revision, champion):
-            self._served[state.name] = dataclasses.replace(served, revision=state.revision, champion=champion)
+            self._served[state.task_id] = dataclasses.replace(served, revision=state.revision, champion=champion)
 
-    def _reload(self, task_name: str) -> None:
+    def _reload(self, state: TaskState) -> None:
         try:
             with self._loading:
-                served = self._loaded(task_name)
+                served = self._loaded(str(state.task_id))
         except AppError:
-            _logger.exception("expected to load the newest adaptation of task %s, got an error", task_name)
+            _logger.exception("expected to load the newest adaptation of task %s, got an error", state.name)
             return
         for listener in self._listeners:
             listener(served)
@@ -158,9 +159,9 @@ class Inference:
             champion = records.champion_id(session)
             record = records.newest_adaptation(session, context.id, champion)
         served = self._snapshot(context, record, champion)
-        self._names[str(served.task_id)] = served.name
-        self._served.pop(served.name, None)
-        self._served[served.name] = served
+        self._ids[reference] = self._ids[str(served.task_id)] = served.task_id
+        self._served.pop(served.task_id, None)
+        self._served[served.task_id] = served
         while len(self._served) > _MAX_SERVED:
             self._served.pop(next(iter(self._served)), None)
         return served
@@ -178,6 +179,7 @@ class Inference:
             last_observation_id=0 if record is None else record.last_observation_id,
             champion=champion,
             serial=next(self._serials),
+            project_id=context.project_id,
         )
 
     def _unadapted(self, context: TaskContext) -> AdaptedPredictor:

@@ -98,10 +98,10 @@ def fine_tune(
 
 
 def training_data(database: Database) -> tuple[list[MeasuredTask], list[LoggedCase]]:
-    """Every task with its current observations, and the predictions that were logged before their observation came."""
+    """Every task that may be learned from with its current observations, and the predictions that were logged before their observation came."""
     with database.read() as session:
         histories: dict[int, History] = {}
-        for task_id in records.observed_task_ids(session):
+        for task_id in records.learned_task_ids(session):
             histories[task_id] = records.read_history(session, records.task_context(session, str(task_id)))
         judged = records.judged_predictions(session, _MAX_LOGGED_CASES)
     tasks = [

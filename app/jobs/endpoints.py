@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query
 
+from app.access.callers import CallerDep
 from app.dependencies import DatabaseDep
+from app.guarded_routes import Role, at_least
 from app.jobs import service
 from app.jobs.repository import Filter
 from app.jobs.schemas import JOB_EXAMPLE, JobKind, JobReply, JobState
@@ -23,12 +25,14 @@ JobId = Annotated[int, Path(ge=1, lt=2**63, description="Id of a job.")]
 @router.get(
     "/jobs",
     summary="List jobs",
-    description="Background work, the newest first.",
+    description="Background work, the newest first; callers of one project see what is done for its tasks.",
     response_model=Page[JobReply],
     responses={200: example({"items": [JOB_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.READER)
 def list_jobs(
     database: DatabaseDep,
+    caller: CallerDep,
     asked: Annotated[Asked, service.LISTING.query],
     kind: Annotated[JobKind | None, Query(description="Only jobs of this kind.")] = None,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
@@ -37,7 +41,7 @@ def list_jobs(
 ) -> Any:
     wanted = Filter(kind, state, since, before)
     with database.read() as session:
-        return service.LISTING.answer(service.page(session, asked, wanted), asked)
+        return service.LISTING.answer(service.page(session, asked, wanted, caller.project_id), asked)
 
 
 @router.get(
@@ -46,9 +50,10 @@ def list_jobs(
     description="One job: how far it is, what it is doing, and the last lines of its log.",
     responses={200: example(JOB_EXAMPLE), **problems(404)},
 )
-def show_job(database: DatabaseDep, job_id: JobId) -> JobReply:
+@at_least(Role.READER)
+def show_job(database: DatabaseDep, caller: CallerDep, job_id: JobId) -> JobReply:
     with database.read() as session:
-        return service.shown(service.find(session, job_id))
+        return service.shown(service.find(session, job_id, caller.project_id))
 
 
 @router.post(
@@ -58,6 +63,7 @@ def show_job(database: DatabaseDep, job_id: JobId) -> JobReply:
     "is done or failed is refused with 409.",
     responses={200: example({**JOB_EXAMPLE, "state": "cancelled", "result": None}), **problems(404, 409)},
 )
+@at_least(Role.OPERATOR, changes=True)
 def cancel_job(database: DatabaseDep, job_id: JobId) -> JobReply:
     with database.write() as session:
         return service.shown(service.cancel(session, job_id))

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, true
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
 
+from app.access.repository import visible_tasks
 from app.lists import within
-from app.tables import JobRecord
+from app.tables import JobRecord, TaskRecord
 
 
-def find(session: Session, job_id: int) -> JobRecord | None:
-    """The job of that id."""
-    return session.get(JobRecord, job_id)
+def find(session: Session, job_id: int, project_id: int | None = None) -> JobRecord | None:
+    """The job of that id, if a caller of the project sees it."""
+    return session.scalar(select(JobRecord).where(JobRecord.id == job_id, _is_visible(project_id)))
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,19 @@ class Filter:
     before: datetime | None = None
 
 
-def listed(wanted: Filter) -> Select[*tuple[Any, ...]]:
-    """The jobs that are wanted."""
-    query = select(JobRecord).where(within(JobRecord.created_at, wanted.since, wanted.before, includes_high=False))
+def listed(wanted: Filter, project_id: int | None = None) -> Select[*tuple[Any, ...]]:
+    """The jobs that are wanted of those that a caller of the project sees."""
+    query = select(JobRecord).where(_is_visible(project_id))
+    query = query.where(within(JobRecord.created_at, wanted.since, wanted.before, includes_high=False))
     if wanted.kind is not None:
         query = query.where(JobRecord.kind == wanted.kind)
     return query if wanted.state is None else query.where(JobRecord.state == wanted.state)
+
+
+def _is_visible(project_id: int | None) -> ColumnElement[bool]:
+    """Those that work on a task which a caller of the project sees; None: all."""
+    if project_id is None:
+        return true()
+    seen = select(TaskRecord.id).where(visible_tasks(project_id))
+    is_seen: ColumnElement[bool] = JobRecord.payload["task_id"].as_integer().in_(seen)
+    return is_seen

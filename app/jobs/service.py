@@ -18,13 +18,13 @@ from app.tables import JobRecord
 LISTING = Listing("jobs", JobReply, JobRecord.id, {"id": JobRecord.id}, default="-id")
 
 
-def find(session: Session, job_id: int) -> JobRecord:
+def find(session: Session, job_id: int, project_id: int | None = None) -> JobRecord:
     """The job of that id.
 
     Raises:
-        NotFoundError: if there is none.
+        NotFoundError: if there is none that a caller of the project sees (None: of all).
     """
-    record = repository.find(session, job_id)
+    record = repository.find(session, job_id, project_id)
     if record is None:
         raise NotFoundError(f"expected the id of a job, got {job_id}")
     return record
@@ -50,9 +50,9 @@ def shown(record: JobRecord) -> JobReply:
     )
 
 
-def page(session: Session, asked: Asked, wanted: Filter) -> Page[JobReply]:
-    """One page of the list."""
-    rows, next_cursor = LISTING.page(session, repository.listed(wanted), asked, asdict(wanted))
+def page(session: Session, asked: Asked, wanted: Filter, project_id: int | None = None) -> Page[JobReply]:
+    """One page of what a caller of the project sees (None: of all)."""
+    rows, next_cursor = LISTING.page(session, repository.listed(wanted, project_id), asked, asdict(wanted))
     return Page(items=[shown(row[0]) for row in rows], next_cursor=next_cursor)
 
 

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import Body, Query
 
+from app.access.callers import CallerDep
 from app.dependencies import DatabaseDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, SinceQuery
 from app.model_versions import service
@@ -34,15 +36,18 @@ ReasonBody = Annotated[DecisionBody, Body(openapi_examples={"reason": {"value": 
     response_model=Page[ModelVersionReply],
     responses={200: example({"items": [VERSION_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.READER)
 def list_model_versions(
     database: DatabaseDep,
+    caller: CallerDep,
     asked: Annotated[Asked, service.LISTING.query],
     origin: Annotated[Origin | None, Query(description="Only those that came to be like this.")] = None,
     since: SinceQuery = None,
     before: BeforeQuery = None,
 ) -> Any:
     with database.read() as session:
-        return service.LISTING.answer(service.page(session, asked, origin, since, before), asked)
+        page = service.page(session, asked, origin, since, before, caller.project_id)
+        return service.LISTING.answer(page, asked)
 
 
 @router.get(
@@ -51,9 +56,10 @@ def list_model_versions(
     description="One model version with its manifest and every decision about it.",
     responses={200: example(VERSION_EXAMPLE), **problems(404)},
 )
-def show_model_version(database: DatabaseDep, version: str) -> ModelVersionReply:
+@at_least(Role.READER)
+def show_model_version(database: DatabaseDep, caller: CallerDep, version: str) -> ModelVersionReply:
     with database.read() as session:
-        return service.shown(session, [service.find(session, version)])[0]
+        return service.shown(session, [service.find(session, version)], caller.project_id)[0]
 
 
 @router.post(
@@ -63,6 +69,7 @@ def show_model_version(database: DatabaseDep, version: str) -> ModelVersionReply
     "adaptations answer meanwhile. Promoting the champion is refused with 409.",
     responses={200: example(PROMOTION_EXAMPLE), **problems(400, 404, 409)},
 )
+@at_least(Role.OPERATOR, changes=True)
 def promote_model_version(database: DatabaseDep, version: str, body: ReasonBody) -> PromotionReply:
     with database.write() as session:
         return service.promotion_shown(service.promote(session, version, body.reason))
@@ -75,6 +82,7 @@ def promote_model_version(database: DatabaseDep, version: str, body: ReasonBody)
     "is none.",
     responses={200: example(PROMOTION_EXAMPLE), **problems(400, 409)},
 )
+@at_least(Role.OPERATOR, changes=True)
 def roll_back_champion(database: DatabaseDep, body: ReasonBody) -> PromotionReply:
     with database.write() as session:
         return service.promotion_shown(service.roll_back(session, body.reason))

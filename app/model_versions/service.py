@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app import queue
+from app.access import audit
 from app.database import Database
 from app.errors import AppError, ConflictError, NotFoundError
 from app.inference import ShippedVersion, shipped_version, task_ids_to_adapt
@@ -28,6 +29,7 @@ LISTING = Listing(
     default="id",
 )
 _ROLLED_BACK = "rolled_back"
+_SAYS_NOTHING_OF_TASKS = ("format", "encoding", "surrogate", "inner", "parent", "fine_tune", "device")
 _logger = logging.getLogger(__name__)
 
 
@@ -75,8 +77,10 @@ def find(session: Session, version: str) -> ModelVersionRecord:
     return record
 
 
-def shown(session: Session, records: Sequence[ModelVersionRecord]) -> list[ModelVersionReply]:
-    """Model versions as users see them."""
+def shown(
+    session: Session, records: Sequence[ModelVersionRecord], project_id: int | None = None
+) -> list[ModelVersionReply]:
+    """Model versions as a caller of the project sees them: without what names the tasks of others (None: with all of it)."""
     aliases = repository.aliases(session)
     promotions = repository.promotions(session, [record.id for record in records])
     return [
@@ -86,33 +90,49 @@ def shown(session: Session, records: Sequence[ModelVersionRecord]) -> list[Model
             origin=record.origin,  # type: ignore[arg-type]
             aliases=sorted(name for name, version in aliases.items() if version == record.id),
             created_at=record.created_at,
-            manifest=record.manifest,
-            promotions=[promotion_shown(one) for one in promotions if one.model_version_id == record.id],
+            manifest=record.manifest if project_id is None else _without_tasks(record),
+            promotions=[
+                promotion_shown(one, with_comparison=project_id is None)
+                for one in promotions
+                if one.model_version_id == record.id
+            ],
         )
         for record in records
     ]
 
 
-def promotion_shown(record: PromotionRecord) -> PromotionReply:
-    """A decision as users see it."""
+def _without_tasks(record: ModelVersionRecord) -> dict[str, Any]:
+    """What comes with the program is the same everywhere; what was made here says what it was made from."""
+    if record.origin == "shipped":
+        return record.manifest
+    return {name: record.manifest[name] for name in _SAYS_NOTHING_OF_TASKS if name in record.manifest}
+
+
+def promotion_shown(record: PromotionRecord, *, with_comparison: bool = True) -> PromotionReply:
+    """A decision as users see it; its numbers may be of single tasks."""
     return PromotionReply(
         id=record.id,
         model_version=record.model_version_id,
         previous=record.previous_id,
         is_promoted=record.promoted,
         reason=record.reason,
-        comparison=record.comparison,
+        comparison=record.comparison if with_comparison else {},
         created_at=record.created_at,
     )
 
 
 def page(
-    session: Session, asked: Asked, origin: str | None, since: datetime | None, before: datetime | None
+    session: Session,
+    asked: Asked,
+    origin: str | None,
+    since: datetime | None,
+    before: datetime | None,
+    project_id: int | None = None,
 ) -> Page[ModelVersionReply]:
-    """One page of the list."""
+    """One page of the list, as a caller of the project sees it."""
     filters = {"origin": origin, "since": since, "before": before}
     rows, next_cursor = LISTING.page(session, repository.listed(**filters), asked, filters)  # type: ignore[arg-type]
-    return Page(items=shown(session, [row[0] for row in rows]), next_cursor=next_cursor)
+    return Page(items=shown(session, [row[0] for row in rows], project_id), next_cursor=next_cursor)
 
 
 def promote(session: Session, version: str, reason: str) -> PromotionRecord:
@@ -164,6 +184,7 @@ def _make_champion(
     session: Session, version: str, previous: str | None, reason: str, comparison: dict[str, Any]
 ) -> PromotionRecord:
     repository.point(session, CHAMPION, version)
+    audit.note(before={"champion": previous}, after={"champion": version, "reason": reason})
     for task_id in task_ids_to_adapt(session):
         queue.enqueue_adaptation(session, task_id, queue.IN_THE_BACKGROUND)
     return repository.add_promotion(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Body, Path, Query, Response, status
 
 from app.dependencies import DatabaseDep, SettingsDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, FiniteQuery, SinceQuery
 from app.observations import intake, service
@@ -53,6 +54,7 @@ ObservationId = Annotated[int, Path(ge=1, lt=2**63, description="Id of an observ
         **problems(400, 404, 409),
     },
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def post_observations(
     database: DatabaseDep,
     settings: SettingsDep,
@@ -87,6 +89,7 @@ def post_observations(
     response_model=Page[ObservationOut],
     responses={200: example({"items": [OBSERVATION_EXAMPLE], "next_cursor": None}), **problems(404)},
 )
+@at_least(Role.READER)
 def list_observations(
     database: DatabaseDep,
     task: str,
@@ -117,6 +120,7 @@ def list_observations(
     "correction or retraction, and `supersedes_id` to what it corrects.",
     responses={200: example(OBSERVATION_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def show_observation(database: DatabaseDep, task: str, observation_id: ObservationId) -> ObservationOut:
     with database.read() as session:
         return service.find(session, task, observation_id)
@@ -131,6 +135,7 @@ def show_observation(database: DatabaseDep, task: str, observation_id: Observati
     "before is refused with 409; `If-Match` with the older one's `ETag` makes sure that you correct what you have seen.",
     responses={201: example(CORRECTION_EXAMPLE, "The new observation."), **problems(400, 404, 409, 412)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def correct_observation(
     database: DatabaseDep,
     task: str,
@@ -150,6 +155,7 @@ def correct_observation(
     "retracted before is refused with 409. `If-Match` as with corrections.",
     responses={201: example(RETRACTION_EXAMPLE, "The retraction."), **problems(400, 404, 409, 412)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def retract_observation(
     database: DatabaseDep,
     task: str,
@@ -168,6 +174,7 @@ def retract_observation(
     "`max_fidelity`, or else the largest that was seen.",
     responses={200: example(BEST_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def best_architectures(
     database: DatabaseDep, task: str, k: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10
 ) -> BestOut:

@@ -11,6 +11,7 @@ from sqlalchemy import Row, Select, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
+from app.access.repository import visible_tasks
 from app.database import insert_new, walked
 from app.lists import Sort, within
 from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord
@@ -170,10 +171,11 @@ def listed(
     return query if wanted.include_superseded else query.where(current())
 
 
-def of_architecture(session: Session, architecture_id: str, limit: int) -> Sequence[Row[Any]]:
-    """The newest current observations of the architecture over all tasks."""
+def of_architecture(session: Session, architecture_id: str, project_id: int | None, limit: int) -> Sequence[Row[Any]]:
+    """The newest current observations of the architecture over all tasks that a caller of the project sees."""
     own = ObservationRecord
-    query = shown().where(own.architecture_id == architecture_id, current()).order_by(own.id.desc()).limit(limit)
+    query = shown().where(own.architecture_id == architecture_id, current(), visible_tasks(project_id))
+    query = query.order_by(own.id.desc()).limit(limit)
     return session.execute(query).all()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app import queue
+from app.access import audit
 from app.errors import ConflictError, ErrorItem, NotFoundError
 from app.inference import ParsedArchitecture
 from app.lists import Asked, Listing
@@ -59,6 +60,7 @@ def record(session: Session, intake: Intake, drafts: Sequence[Draft], priority: 
         _changed(session, task.id, len(new), priority)
     _fill_repeated(drafts, ids)
     created = {draft.index for draft in new}
+    audit.note(task=task.name, num_created=len(new), num_duplicates=len(drafts) - len(new))
     posted = [
         PostedObservation(id=ids[draft.index], architecture_id=draft.parsed.id, is_duplicate=draft.index not in created)
         for draft in drafts
@@ -178,6 +180,10 @@ def _supersede(
     copied = {name: getattr(old, name) for name in _COPIED}
     new_id = repository.add(session, [{**copied, **values, "supersedes_id": old.id}])[0]
     repository.mark_superseded(session, old.id, new_id)
+    audit.note(
+        before={"id": old.id, "status": old.status, "value": old.value},
+        after={"id": new_id, "status": values["status"], "value": values["value"]},
+    )
     _changed(session, task.id, added)
     return shown(repository.shown_by_id(session, new_id))
 
@@ -210,9 +216,9 @@ def _suitable(wanted: Filter) -> str:
     return "created_at" if wanted.since is not None or wanted.before is not None else "id"
 
 
-def of_architecture(session: Session, architecture_id: str, limit: int) -> list[ObservationOut]:
-    """The newest current observations of one architecture over all tasks."""
-    return [shown(row) for row in repository.of_architecture(session, architecture_id, limit)]
+def of_architecture(session: Session, architecture_id: str, project_id: int | None, limit: int) -> list[ObservationOut]:
+    """The newest current observations of one architecture over all tasks that a caller of the project sees."""
+    return [shown(row) for row in repository.of_architecture(session, architecture_id, project_id, limit)]
 
 
 def best(session: Session, task_name: str, k: int) -> BestOut:

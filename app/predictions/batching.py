@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -39,7 +40,8 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting.append((item, future))
         if not self._is_draining:
             self._is_draining = True
-            task = asyncio.create_task(self._drain())
+            # In a context of its own: it works for others too, long after the deadline of whoever came first.
+            task = asyncio.create_task(self._drain(), context=Context())
             self._drains.add(task)
             task.add_done_callback(self._drains.discard)
         return await future

@@ -7,12 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.answering_once import creates_nothing
+from app.guarded_routes import GuardedRoute, Role, at_least
 from app.json_requests import parse_json, require_json
 from app.predictions.schemas import REPLY_EXAMPLE, REQUEST_EXAMPLE, PredictionRequest, PredictionsReply
 from app.predictions.service import PredictionService
 from app.schemas import problems
 
-router = APIRouter(tags=["predictions"])
+router = APIRouter(tags=["predictions"], route_class=GuardedRoute)
 
 _REQUEST_BODY = {
     "required": True,
@@ -35,6 +36,7 @@ _REPLY = {
     openapi_extra={"requestBody": _REQUEST_BODY},
 )
 @creates_nothing
+@at_least(Role.READER)
 async def create_predictions(task: str, request: Request) -> Response:
     service: PredictionService = request.app.state.predictions
     require_json(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import orjson
 
+from app import deadlines
 from app.database import Database
 from app.errors import AppError, InvalidContentError
 from app.inference import (
@@ -91,7 +93,8 @@ class PredictionService:
         return await self._in_thread(self._answer_large, work)
 
     async def _in_thread(self, function: Callable[[Argument], Result], argument: Argument) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, argument)
+        run = contextvars.copy_context().run  # with the request's deadline
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run, function, argument)
 
     def _notations(self, document: object) -> list[object]:
         match document:
@@ -116,7 +119,11 @@ class PredictionService:
             with self._database.read() as session:
                 stored = stored_architectures(session, served.space, ids)
 
+        deadline = deadlines.current()
+
         def computed(start: int) -> list[Outcome]:
+            if deadline is not None:
+                deadline.check()
             parsed = parse_many(served.space, notations[start : start + _PIECE], stored)
             good = [one for one in parsed if isinstance(one, ParsedArchitecture)]
             forecasts = iter(self._inference.forecaster.forecast(served, good))

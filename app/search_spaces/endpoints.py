@@ -8,6 +8,7 @@ from fastapi import Body, Query, Response, status
 
 from app.answering_once import creates_nothing
 from app.dependencies import DatabaseDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked
 from app.pagination import Page
@@ -45,6 +46,7 @@ router = json_router("search spaces")
         **problems(400, 409),
     },
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def declare_search_space(
     database: DatabaseDep,
     response: Response,
@@ -64,6 +66,7 @@ def declare_search_space(
     response_model=Page[SearchSpaceOut],
     responses={200: example({"items": [SPACE_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.READER)
 def list_search_spaces(
     database: DatabaseDep,
     asked: Annotated[Asked, service.LISTING.query],
@@ -79,6 +82,7 @@ def list_search_spaces(
     description="One search space with its size and an architecture in its notation.",
     responses={200: example(SPACE_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def show_search_space(database: DatabaseDep, name: str) -> SearchSpaceOut:
     with database.read() as session:
         return service.shown(service.find(session, name))
@@ -91,6 +95,7 @@ def show_search_space(database: DatabaseDep, name: str) -> SearchSpaceOut:
     "changed it since you looked. What comes with the program is refused with 409.",
     responses={200: example({**SPACE_EXAMPLE, **EDIT_EXAMPLE}), **problems(400, 404, 409, 412)},
 )
+@at_least(Role.OPERATOR, changes=True)  # all projects read them
 def edit_search_space(
     database: DatabaseDep,
     name: str,
@@ -107,6 +112,7 @@ def edit_search_space(
     description="Random architectures of the search space in its notation. The answer says which seed draws them again.",
     responses={200: example(SAMPLE_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def sample_search_space(
     database: DatabaseDep,
     name: str,
@@ -126,6 +132,7 @@ def sample_search_space(
     responses={200: example(VALIDATION_EXAMPLE), **problems(400, 404)},
 )
 @creates_nothing
+@at_least(Role.READER)
 def validate_notations(
     database: DatabaseDep,
     name: str,

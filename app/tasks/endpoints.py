@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import Body, Query, Response, status
 
+from app.access.callers import CallerDep
+from app.access.projects import id_for_new_task
 from app.dependencies import DatabaseDep, InferenceDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, SinceQuery
 from app.pagination import Page
@@ -27,16 +30,18 @@ router = json_router("tasks")
     responses={
         201: example(TASK_EXAMPLE, "The new task."),
         200: example(TASK_EXAMPLE, "It was there.", TaskOut),
-        **problems(400, 409),
+        **problems(400, 404, 409),
     },
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def create_task(
     database: DatabaseDep,
+    caller: CallerDep,
     response: Response,
     body: Annotated[TaskIn, Body(openapi_examples={"digits": {"value": TASK_REQUEST_EXAMPLE}})],
 ) -> TaskOut:
     with database.write() as session:
-        record, is_new = service.create(session, body)
+        record, is_new = service.create(session, body, id_for_new_task(session, caller, body.project))
         response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
         return service.shown(session, [record])[0]
 
@@ -44,12 +49,14 @@ def create_task(
 @router.get(
     "/tasks",
     summary="List tasks",
-    description="All tasks, the oldest first, with the freshness of their adaptations.",
+    description="All tasks that the caller may see, the oldest first, with the freshness of their adaptations.",
     response_model=Page[TaskOut],
     responses={200: example({"items": [TASK_EXAMPLE], "next_cursor": None}), **problems()},
 )
+@at_least(Role.READER)
 def list_tasks(
     database: DatabaseDep,
+    caller: CallerDep,
     asked: Annotated[Asked, service.LISTING.query],
     search_space: Annotated[
         str | None, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Only tasks of this search space.")
@@ -58,7 +65,8 @@ def list_tasks(
     before: BeforeQuery = None,
 ) -> Any:
     with database.read() as session:
-        return service.LISTING.answer(service.page(session, asked, search_space, since, before), asked)
+        page = service.page(session, caller.project_id, asked, search_space, since, before)
+        return service.LISTING.answer(page, asked)
 
 
 @router.get(
@@ -68,6 +76,7 @@ def list_tasks(
     "answers its forecasts. Once it is fresh, forecasts asked of the same process come from it.",
     responses={200: example(TASK_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def show_task(database: DatabaseDep, inference: InferenceDep, task: str) -> TaskOut:
     with database.read() as session:
         shown = service.shown(session, [service.find(session, task)])[0]
@@ -84,6 +93,7 @@ def show_task(database: DatabaseDep, inference: InferenceDep, task: str) -> Task
     "every observation and adaptation.",
     responses={200: example({**TASK_EXAMPLE, **TASK_EDIT_EXAMPLE}), **problems(400, 404, 412)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def edit_task(
     database: DatabaseDep,
     task: str,

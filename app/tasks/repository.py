@@ -12,9 +12,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app import queue
+from app.access.repository import visible_tasks
 from app.database import insert_if_new
+from app.inference import records
 from app.lists import within
-from app.tables import AdaptationRecord, AliasRecord, JobRecord, SearchSpaceRecord, TaskRecord
+from app.tables import DEFAULT_PROJECT_ID, AdaptationRecord, AliasRecord, JobRecord, SearchSpaceRecord, TaskRecord
 
 CHAMPION = "champion"
 
@@ -30,8 +32,13 @@ class AdaptationState:
 
 
 def by_name(session: Session, name: str, *, for_update: bool = False) -> TaskRecord | None:
-    """The task of that name."""
-    return _one(session, TaskRecord.name == name, for_update)
+    """The task that the name means to whoever names no project: the default project's, or else one that belongs to nobody."""
+    return _one(session, and_(TaskRecord.name == name, records.known_to(DEFAULT_PROJECT_ID)), for_update)
+
+
+def taken(session: Session, name: str, project_id: int | None) -> TaskRecord | None:
+    """The task that has the name in the project, or that belongs to nobody and so has it everywhere."""
+    return _one(session, and_(TaskRecord.name == name, records.known_to(project_id)), False)
 
 
 def by_id(session: Session, task_id: int, *, for_update: bool = False) -> TaskRecord | None:
@@ -40,20 +47,26 @@ def by_id(session: Session, task_id: int, *, for_update: bool = False) -> TaskRe
 
 
 def _one(session: Session, condition: ColumnElement[bool], for_update: bool) -> TaskRecord | None:
-    query = select(TaskRecord).where(condition)
+    query = select(TaskRecord).where(condition).order_by(TaskRecord.project_id.is_(None)).limit(1)
     return session.scalar(query.with_for_update(key_share=True) if for_update else query)  # others may refer to it
 
 
-def listed(search_space: str | None, since: datetime | None, before: datetime | None) -> Select[*tuple[Any, ...]]:
-    """The tasks that are wanted; None: no matter which."""
-    query = select(TaskRecord).where(within(TaskRecord.created_at, since, before, includes_high=False))
+def listed(
+    project_id: int | None, search_space: str | None, since: datetime | None, before: datetime | None
+) -> Select[*tuple[Any, ...]]:
+    """The tasks that are wanted of those that a caller of the project sees; None: no matter which."""
+    query = select(TaskRecord).where(visible_tasks(project_id))
+    query = query.where(within(TaskRecord.created_at, since, before, includes_high=False))
     return query if search_space is None else query.where(TaskRecord.search_space == search_space)
 
 
 def has_observed_sibling(session: Session, record: TaskRecord) -> bool:
-    """Whether another task of the same search space has observations."""
+    """Whether another task of the same search space, that forecasts of this one may rest on, has observations."""
     other = and_(
-        TaskRecord.search_space == record.search_space, TaskRecord.id != record.id, TaskRecord.num_observations > 0
+        TaskRecord.search_space == record.search_space,
+        TaskRecord.id != record.id,
+        TaskRecord.num_observations > 0,
+        records.known_to(record.project_id),
     )
     return session.scalar(select(TaskRecord.id).where(other).limit(1)) is not None
 

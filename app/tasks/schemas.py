@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import orjson
+from pydantic import Field, field_validator
 
 from app.schemas import FiniteNumber, Name, Reply, RequestBody, Slug
+
+MAX_METADATA_BYTES = 65_536
 
 TASK_REQUEST_EXAMPLE = {
     "name": "digits-accuracy",
@@ -21,6 +24,7 @@ TASK_EDIT_EXAMPLE = {"metadata": {"owner": "speech"}}
 TASK_EXAMPLE = {
     "id": 1,
     **TASK_REQUEST_EXAMPLE,
+    "project": "default",
     "device": None,
     "num_observations": 40,
     "revision": 4,
@@ -56,7 +60,20 @@ class TaskIn(RequestBody):
     max_fidelity: Annotated[FiniteNumber, Field(gt=0)] | None = Field(
         default=None, description="The fidelity (such as epochs) that counts as final; null: the largest seen."
     )
-    metadata: dict[str, Any] = Field(default_factory=dict, description="Anything; kept as it is.")
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="Anything, up to 65,536 bytes of JSON; kept as it is."
+    )
+    project: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="Name of the project that it is to belong to; left out: the caller's."
+    )
+
+    @field_validator("metadata")
+    @classmethod
+    def _is_small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        num_bytes = len(orjson.dumps(value))
+        if num_bytes > MAX_METADATA_BYTES:
+            raise ValueError(f"expected metadata of at most {MAX_METADATA_BYTES} bytes of JSON, got {num_bytes}")
+        return value
 
 
 class TaskEdit(RequestBody):
@@ -82,6 +99,7 @@ class TaskOut(Reply):
 
     id: int
     name: str
+    project: str | None = Field(description="The project that it belongs to; null: it came with the program, for all.")
     search_space: str
     dataset: str
     metric: MetricSchema

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app import queue
+from app.access import audit
+from app.access.repository import project_names
 from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
 from app.lists import Asked, Listing
@@ -31,7 +33,8 @@ _CONTENT = ("search_space", "dataset", "metric", "unit", "direction", "device", 
 
 
 def find(session: Session, task: str, *, for_update: bool = False) -> TaskRecord:
-    """The task of that name or, if it is a number, of that id. Locked until the transaction ends where asked.
+    """The task of that id or, if it is no number, what the name means to whoever names no project. Locked until the
+    transaction ends where asked. Addresses hold ids by the time they come here: the guard has looked who may see what.
 
     Raises:
         NotFoundError: if there is none.
@@ -61,20 +64,27 @@ def shown(session: Session, records: Sequence[TaskRecord]) -> list[TaskOut]:
     adaptations = repository.adaptations(session, [record.id for record in records])
     pending = repository.pending_adaptations(session)
     champion = repository.champion(session)
-    return [_shown(record, adaptations.get(record.id), record.id in pending, champion) for record in records]
+    projects = project_names(session)
+    return [_shown(record, adaptations.get(record.id), record.id in pending, champion, projects) for record in records]
 
 
 def page(
-    session: Session, asked: Asked, search_space: str | None, since: datetime | None, before: datetime | None
+    session: Session,
+    project_id: int | None,
+    asked: Asked,
+    search_space: str | None,
+    since: datetime | None,
+    before: datetime | None,
 ) -> Page[TaskOut]:
-    """One page of the list."""
+    """One page of what a caller of the project sees (None: of all)."""
     filters = {"search_space": search_space, "since": since, "before": before}
-    rows, next_cursor = LISTING.page(session, repository.listed(**filters), asked, filters)  # type: ignore[arg-type]
+    query = repository.listed(project_id, **filters)  # type: ignore[arg-type]
+    rows, next_cursor = LISTING.page(session, query, asked, filters)
     return Page(items=shown(session, [row[0] for row in rows]), next_cursor=next_cursor)
 
 
-def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
-    """The task, and whether it is new.
+def create(session: Session, body: TaskIn, project_id: int | None) -> tuple[TaskRecord, bool]:
+    """The task of that project (None: it belongs to all), and whether it is new.
 
     Raises:
         InvalidContentError: if the name is a number or the search space is unknown.
@@ -84,11 +94,15 @@ def create(session: Session, body: TaskIn) -> tuple[TaskRecord, bool]:
         raise _invalid("name", f"expected a name that is not a number, got {body.name!r}")
     if not repository.has_search_space(session, body.search_space):
         raise _invalid("search_space", f"expected the name of a search space, got {body.search_space!r}")
-    row = _row(body)
-    is_new = repository.by_name(session, body.name) is None and repository.add_new(session, row)
-    record = find(session, body.name)
+    row = {**_row(body), "project_id": project_id}
+    is_new = repository.taken(session, body.name, project_id) is None and repository.add_new(session, row)
+    record = repository.taken(session, body.name, project_id)
+    if record is None:
+        raise ConflictError(f"expected a name that is free, got {body.name!r}; try again")
     if is_new and repository.has_observed_sibling(session, record):
         queue.enqueue_adaptation(session, record.id)  # they have something to say before anything of it is measured
+    if is_new:
+        audit.note(after={"id": record.id, "name": record.name})
     changed = [name for name in _CONTENT if getattr(record, name) != row[name]]
     if changed:
         raise ConflictError(f"expected a new name or the same task, got another {', '.join(changed)} of {body.name!r}")
@@ -104,13 +118,14 @@ def edit(session: Session, task_name: str, body: TaskEdit, seen: IfMatch) -> Tas
     """
     record = find(session, task_name, for_update=True)
     seen.check(lambda: shown(session, [record])[0])
+    audit.note(before={"metadata": record.details}, after={"metadata": body.metadata})
     record.details = body.metadata
     session.flush()
     return shown(session, [record])[0]
 
 
 def _row(body: TaskIn) -> dict[str, Any]:
-    row = body.model_dump(exclude={"metric", "metadata"})
+    row = body.model_dump(exclude={"metric", "metadata", "project"})
     metric = body.metric
     return {
         **row, "metric": metric.name, "unit": metric.unit, "direction": metric.direction, "details": body.metadata
@@ -121,10 +136,17 @@ def _invalid(field: str, message: str) -> InvalidContentError:
     return InvalidContentError(message, [{"location": ["body", field], "message": message}])
 
 
-def _shown(record: TaskRecord, state: AdaptationState | None, is_pending: bool, champion: str | None) -> TaskOut:
+def _shown(
+    record: TaskRecord,
+    state: AdaptationState | None,
+    is_pending: bool,
+    champion: str | None,
+    projects: Mapping[int, str],
+) -> TaskOut:
     return TaskOut(
         id=record.id,
         name=record.name,
+        project=None if record.project_id is None else projects[record.project_id],
         search_space=record.search_space,
         dataset=record.dataset,
         metric=MetricSchema.model_validate({"name": record.metric, "unit": record.unit, "direction": record.direction}),

@@ -8,6 +8,7 @@ from fastapi import Body, Path, Query, Request, Response, status
 from pydantic import AwareDatetime
 
 from app.dependencies import DatabaseDep, SettingsDep
+from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked
 from app.pagination import Page
@@ -56,6 +57,7 @@ _AGAIN = (
     "returns its trial to the pool; until somebody else takes it, its worker may still report.",
     responses={200: example(examples.SUGGESTED_EXAMPLE, "To be measured."), **problems(400, 404, 503)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def suggest_trials(
     request: Request,
     task: str,
@@ -78,6 +80,7 @@ def suggest_trials(
         **problems(400, 404),
     },
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def request_trials(
     database: DatabaseDep,
     response: Response,
@@ -102,6 +105,7 @@ def request_trials(
     response_model=Page[TrialOut],
     responses={200: example({"items": [examples.LEASED_EXAMPLE], "next_cursor": None}), **problems(404)},
 )
+@at_least(Role.READER)
 def list_trials(
     database: DatabaseDep,
     task: str,
@@ -131,6 +135,7 @@ def list_trials(
     description="One trial with every change of its state: when, why, and whose it was.",
     responses={200: example(examples.HISTORY_EXAMPLE), **problems(404)},
 )
+@at_least(Role.READER)
 def show_trial(database: DatabaseDep, task: str, trial_id: TrialId) -> TrialWithHistory:
     with database.read() as session:
         return service.history(session, task, trial_id)
@@ -144,6 +149,7 @@ def show_trial(database: DatabaseDep, task: str, trial_id: TrialId) -> TrialWith
     "refused with 409. " + _TOKEN,
     responses={200: example(examples.LEASED_EXAMPLE), **problems(400, 403, 404, 409)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True, is_audited=False)  # every few seconds; a trial has a history of its own
 def heartbeat_trial(
     database: DatabaseDep,
     task: str,
@@ -161,6 +167,7 @@ def heartbeat_trial(
     "once. Without a final value, what heartbeats brought has to do. " + _TOKEN + _AGAIN,
     responses={200: example(examples.COMPLETED_EXAMPLE), **problems(400, 403, 404, 409)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def complete_trial(
     database: DatabaseDep,
     task: str,
@@ -178,6 +185,7 @@ def complete_trial(
     "which is recorded as an observation, so that the architecture is not suggested again. " + _TOKEN + _AGAIN,
     responses={200: example(examples.FAILED_EXAMPLE), **problems(400, 403, 404, 409)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def fail_trial(
     database: DatabaseDep,
     settings: SettingsDep,
@@ -195,6 +203,7 @@ def fail_trial(
     description="Ends the trial, and records an observation that says so. " + _TOKEN + _AGAIN,
     responses={200: example(examples.INFEASIBLE_REPLY_EXAMPLE), **problems(400, 403, 404, 409)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def end_infeasible_trial(
     database: DatabaseDep,
     task: str,
@@ -211,6 +220,7 @@ def end_infeasible_trial(
     description="It returns to the pool, and counts neither as failed nor as run out. " + _TOKEN + _AGAIN,
     responses={200: example(examples.ABANDONED_EXAMPLE), **problems(400, 403, 404, 409)},
 )
+@at_least(Role.CONTRIBUTOR, changes=True)
 def abandon_trial(
     database: DatabaseDep,
     task: str,
@@ -229,6 +239,7 @@ def abandon_trial(
     "say. Nothing is changed by it. A trial that has ended is refused with 409.",
     responses={200: example(examples.ADVICE_EXAMPLE), **problems(404, 409)},
 )
+@at_least(Role.READER)
 def advise_on_trial(
     request: Request,
     task: str,

@@ -24,7 +24,7 @@ from app.errors import NotReadyError, RetryableError
 from app.inference import Inference, ServedTask, parse_architecture, stored_architectures
 from app.observations import service as observations
 from app.settings import Settings
-from app.tables import TrialRecord
+from app.tables import DEFAULT_PROJECT_ID, TrialRecord
 from app.tasks import service as tasks
 from app.trials import leases, repository, service
 from app.trials.schemas import LeasedTrial, Source, SuggestedOut, SuggestIn
@@ -117,7 +117,14 @@ class SuggestionService:
         for _ in range(_MAX_ROUNDS):
             if looking.shortlist is None:
                 query = CandidateQuery(
-                    count, body.acquisition, body.kappa, body.diversity, tuple(body.constraints), body.pool, seed
+                    count,
+                    body.acquisition,
+                    body.kappa,
+                    body.diversity,
+                    tuple(body.constraints),
+                    body.pool,
+                    seed,
+                    DEFAULT_PROJECT_ID,
                 )
                 looking.shortlist = self._candidates.shortlist(
                     task_name, query, looking.out, looking.size, may_repeat=looking.may_repeat

@@ -151,6 +151,30 @@ def test_observations_from_before_errors_could_be_told_are_kept_both_ways(empty:
 
 
 @both_engines
+def test_tasks_from_before_projects_belong_to_the_default_one_and_those_of_the_program_to_nobody(
+    empty: Database,
+) -> None:
+    before = "c80769c24f29"
+    shipped = "nasbench201.digits.accuracy"
+    migration.upgrade(empty, before)
+    with empty.write() as session:
+        for statement in _OBSERVED:
+            session.execute(text(statement))
+        session.execute(text(_OBSERVED[1].replace("(1, 't'", f"(2, '{shipped}'")))
+
+    migration.upgrade(empty)
+    with empty.read() as session:
+        owners = "SELECT tasks.name, projects.name FROM tasks LEFT JOIN projects ON projects.id = project_id ORDER BY tasks.id"
+        assert session.execute(text(owners)).all() == [("t", "default"), (shipped, None)]
+        assert session.execute(text("SELECT task_id FROM observations")).scalars().all() == [1]
+    migration.downgrade(empty, before)
+
+    with empty.read() as session:
+        assert session.execute(text("SELECT id, name FROM tasks ORDER BY id")).all() == [(1, "t"), (2, shipped)]
+        assert session.execute(text("SELECT task_id FROM observations")).scalars().all() == [1]
+
+
+@both_engines
 def test_a_database_is_current_only_after_the_newest_migration(empty: Database) -> None:
     assert not migration.is_current(empty)
     migration.upgrade(empty)

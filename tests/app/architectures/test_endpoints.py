@@ -37,7 +37,7 @@ class ForecastsOf:
             raise NotReadyError("expected a champion, got none")
         task = self._client.get(f"/v1/tasks/{task_name}").json()
         return SimpleNamespace(
-            name=task_name,
+            name=task["name"],
             space=search_space(task["search_space"]),
             task=SimpleNamespace(metric=SimpleNamespace(**task["metric"])),
             model_version="v" * 32,
