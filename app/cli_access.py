@@ -79,7 +79,7 @@ def _made_directly(body: Mapping[str, Any]) -> dict[str, Any]:
 def list_keys(as_json: JsonOption = False, url: UrlOption = DEFAULT_URL) -> None:
     """Lists all keys, without the keys themselves."""
     with reported_errors(), Client(url) as client:
-        rows = list(client.keys())
+        rows = list(client.api_keys())
         for row in rows:
             row["state"] = _state(row)
             row["project"] = row["project"] or "*"
