@@ -72,6 +72,7 @@ def _made_directly(body: Mapping[str, Any]) -> dict[str, Any]:
         with database.write() as session:
             made = keys.create(session, settings, SYSTEM, wanted)
             audit.write_draft(session)
+        audit.begin(None)
     return made.model_dump(mode="json")
 
 
