@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from app import banner, memory, migration, observation_files, queue, worker
+from app.access import audit
+from app.access.callers import SYSTEM
 from app.cli_access import key_app, project_app, show_audit
 from app.cli_errors import reported_errors
 from app.client import DEFAULT_URL, Client, ClientError
@@ -150,8 +152,11 @@ def _recorded_directly(task: str, batches: Iterator[list[dict[str, Any]]]) -> It
             with database.read() as session:
                 taken = intake.take(session, task, body, len(batch))
             drafts = taken.read()
+            audit.begin(audit.Draft(SYSTEM, "post_observations", "archcast import --direct"))
             with database.write() as session:
                 posted = observations.record(session, taken, drafts)
+                audit.write_draft(session)
+            audit.begin(None)
             yield {"num_created": posted.num_created, "num_duplicates": posted.num_duplicates}
 
 

@@ -72,6 +72,7 @@ def _made_directly(body: Mapping[str, Any]) -> dict[str, Any]:
         with database.write() as session:
             made = keys.create(session, settings, SYSTEM, wanted)
             audit.write_draft(session)
+        audit.begin(None)
     return made.model_dump(mode="json")
 
 
@@ -79,7 +80,7 @@ def _made_directly(body: Mapping[str, Any]) -> dict[str, Any]:
 def list_keys(as_json: JsonOption = False, url: UrlOption = DEFAULT_URL) -> None:
     """Lists all keys, without the keys themselves."""
     with reported_errors(), Client(url) as client:
-        rows = list(client.keys())
+        rows = list(client.api_keys())
         for row in rows:
             row["state"] = _state(row)
             row["project"] = row["project"] or "*"

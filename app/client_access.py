@@ -19,7 +19,7 @@ class AccessCalls(Calls):
         """A new key, with the key itself this once; `optional` may have project, expires_at and requests_per_minute."""
         return self._create("/v1/api-keys", {"name": name, "role": role, **optional})
 
-    def keys(self) -> Iterator[Document]:
+    def api_keys(self) -> Iterator[Document]:
         """All keys, without the keys themselves."""
         return self._items("/v1/api-keys")
 

@@ -74,6 +74,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        await app.state.guard.finish()
         await run_in_threadpool(_stop, app)
 
 

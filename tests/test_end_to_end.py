@@ -299,3 +299,22 @@ def test_the_printed_commands_work_as_pasted(tmp_path: Path) -> None:
     assert forecasts["predictions"][0]["rank"] == 1
     assert len(candidates["candidates"]) == 3
     assert [one["rank"] for one in best["items"]] == [1, 2, 3]
+
+
+def test_a_service_that_asks_for_keys_prints_the_first_one_once(tmp_path: Path) -> None:
+    asking = Server(tmp_path, LOAD_SHIPPED=False, EMBEDDED_WORKER=False, REQUIRE_KEYS=True)
+    asking.start()
+    try:
+        (key,) = re.findall(r"^  (archcast_\w+)$", asking.printed, re.MULTILINE)
+        assert httpx.get(f"{asking.url}/v1/tasks").status_code == 401
+        with Client(asking.url, api_key=key) as client:
+            assert client.caller()["role"] == "admin"
+        asking.stop()
+        asking.start()
+
+        assert "archcast_" not in asking.printed
+        assert "needs a key" in asking.printed
+        with Client(asking.url, api_key=key) as client:
+            assert [one["name"] for one in client.api_keys()] == ["first admin"]
+    finally:
+        asking.stop()

@@ -46,6 +46,10 @@ class AccessGuard:
         if self._needs_keys:
             self.keys.start()
 
+    async def finish(self) -> None:
+        """Waits for what requests left to be done."""
+        await self._limits.finish()
+
     def stop(self) -> None:
         """Ends looking."""
         self.keys.stop()

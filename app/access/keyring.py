@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
@@ -69,17 +69,33 @@ class _KnownKey:
     caller: Caller
 
 
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What the database held at one moment; replaced as a whole."""
+
+    read_at: float
+    digest: tuple[int, ...]
+    hasher: Hasher | None
+    known: Mapping[str, _KnownKey]  # by the first digits of the hash
+
+    def find(self, key: str) -> _KnownKey | None:
+        """The key, if it was there."""
+        if self.hasher is None:
+            return None
+        hashed = self.hasher.hashed(key)
+        known = self.known.get(hashed[:_NUM_PLACE])
+        return known if known is not None and hmac.compare_digest(known.key_hash, hashed) else None
+
+
 class KeyRing:
     """`start` begins to poll, `stop` ends it. `caller` belongs to the event loop; the others to any thread."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._hasher: Hasher | None = None
-        self._known: Mapping[str, _KnownKey] = {}  # by the first digits of the hash
-        self._digest: tuple[int, ...] | None = None
+        self._snapshot: _Snapshot | None = None
         self._used: dict[int, float] = {}
-        self._began_at = self._read_at = 0.0
+        self._began_at = 0.0
         self._noted_at = time.monotonic()
         self._looking = asyncio.Lock()
         self._refreshing = threading.Lock()
@@ -127,18 +143,18 @@ class KeyRing:
             began_at = time.monotonic()
             with self._database.read() as session:
                 digest = repository.keys_digest(session)
-                if digest != self._digest or self._hasher is None:
-                    self._take_over(session)
-            self._digest, self._read_at = digest, began_at
+                last = self._snapshot
+                if last is None or last.hasher is None or last.digest != digest:
+                    self._snapshot = self._read(session, began_at, digest)
+                else:
+                    self._snapshot = replace(last, read_at=began_at)
 
     def _find(self, key: str) -> _KnownKey | None:
-        if self._hasher is None:
+        snapshot = self._snapshot
+        known = None if snapshot is None else snapshot.find(key)
+        if snapshot is None or known is None:
             return None
-        hashed = self._hasher.hashed(key)
-        known = self._known.get(hashed[:_NUM_PLACE])
-        if known is None or not hmac.compare_digest(known.key_hash, hashed):
-            return None
-        if time.monotonic() - self._read_at > _MAX_AGE_SECONDS:
+        if time.monotonic() - snapshot.read_at > _MAX_AGE_SECONDS:
             raise RetryableError("expected to know which keys were revoked, got no answer of the database for too long")
         return known
 
@@ -155,13 +171,14 @@ class KeyRing:
             self._began_at = time.monotonic()
             await run_in_threadpool(self.refresh)
 
-    def _take_over(self, session: Session) -> None:
-        self._hasher = hasher(session, self._settings)
+    def _read(self, session: Session, began_at: float, digest: tuple[int, ...]) -> _Snapshot:
+        found = hasher(session, self._settings)
         rows = repository.keys_that_count(session)
-        limit = self._settings.requests_per_minute
-        self._known = {row.key_hash[:_NUM_PLACE]: _known(row, limit) for row in rows}
-        if rows and self._hasher is not None and all(row.secret_id != self._hasher.secret_id for row in rows):
+        if rows and found is not None and all(row.secret_id != found.secret_id for row in rows):
             _logger.warning("no key is valid: all were made under another ARCHCAST_KEY_SECRET")
+        limit = self._settings.requests_per_minute
+        known = {row.key_hash[:_NUM_PLACE]: _known(row, limit) for row in rows}
+        return _Snapshot(began_at, digest, found, known)
 
     def _poll(self) -> None:
         while not self._stopped.wait(self._settings.access_poll_seconds):

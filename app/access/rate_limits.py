@@ -120,6 +120,11 @@ class RateLimits:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._purses: dict[str, _Purse] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def finish(self) -> None:
+        """Waits for what is still being asked of the database."""
+        await asyncio.gather(*self._asking, return_exceptions=True)
 
     async def spend(self, caller: Caller) -> dict[str, str]:
         """Counts one request of the caller; the header fields that say what is left.
@@ -147,6 +152,8 @@ class RateLimits:
     def _asked(self, caller: Caller, purse: _Purse) -> asyncio.Task[None]:
         if purse.asking is None:
             purse.asking = asyncio.create_task(self._ask(caller, purse))
+            self._asking.add(purse.asking)
+            purse.asking.add_done_callback(self._asking.discard)
         return purse.asking
 
     async def _ask(self, caller: Caller, purse: _Purse) -> None:

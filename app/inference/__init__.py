@@ -24,7 +24,13 @@ from app.inference.notations import (
     search_space,
     summary,
 )
-from app.inference.records import MIN_RELATED, champion_id, stored_architectures, task_ids_to_adapt
+from app.inference.records import (
+    MIN_RELATED,
+    champion_id,
+    referred_architectures,
+    stored_architectures,
+    task_ids_to_adapt,
+)
 from app.inference.relations import Relations
 from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
 from app.inference.shipped import ShippedContents, shipped_contents, shipped_task_names
@@ -55,6 +61,7 @@ __all__ = [
     "parse_architecture",
     "parse_many",
     "referenced_ids",
+    "referred_architectures",
     "sampled",
     "search_space",
     "shipped_contents",

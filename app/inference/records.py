@@ -25,6 +25,7 @@ from app.tables import (
     ProjectRecord,
     SearchSpaceRecord,
     TaskRecord,
+    TrialRecord,
 )
 from predictor import (
     MAX_RELATED,
@@ -129,6 +130,28 @@ def stored_architectures(session: Session, space: SearchSpace, ids: Iterable[str
     for start in range(0, len(wanted), _MAX_PARAMETERS):
         rows = session.execute(_stored(space.name, wanted[start : start + _MAX_PARAMETERS]))
         found.update({row.id: restored_architecture(space, row.graph, row.genotype) for row in rows})
+    return found
+
+
+def referred_architectures(
+    session: Session, space: SearchSpace, ids: Iterable[str], project_id: int | None
+) -> dict[str, Architecture]:
+    """The same for ids that a request names: a caller of a project finds what was observed, or is to be measured, in tasks
+    that it sees. None: all."""
+    wanted = set(ids)
+    if project_id is not None and wanted:
+        wanted = _known_to(session, wanted, project_id)
+    return stored_architectures(session, space, wanted)
+
+
+def _known_to(session: Session, ids: Iterable[str], project_id: int) -> set[str]:
+    found: set[str] = set()
+    wanted = sorted(ids)
+    for start in range(0, len(wanted), _MAX_PARAMETERS):
+        chunk = wanted[start : start + _MAX_PARAMETERS]
+        for table in (ObservationRecord, TrialRecord):
+            seen = select(table.architecture_id).join(TaskRecord, TaskRecord.id == table.task_id)
+            found.update(session.scalars(seen.where(table.architecture_id.in_(chunk), known_to(project_id)).distinct()))
     return found
 
 

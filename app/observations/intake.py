@@ -100,7 +100,8 @@ def take(session: Session, task_name: str, body: ObservationIn | ObservationBatc
     record = search_spaces.find(session, task.search_space)
     space = notations.search_space(record.name, record.definition)
     ids = notations.referenced_ids(map(_architecture, items))
-    return Intake(task, space, records.stored_architectures(session, space, ids), items, is_batch)
+    stored = records.referred_architectures(session, space, ids, task.project_id)
+    return Intake(task, space, stored, items, is_batch)
 
 
 def _architecture(item: object) -> object:

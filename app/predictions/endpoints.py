@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.access import callers
 from app.answering_once import creates_nothing
 from app.guarded_routes import GuardedRoute, Role, at_least
 from app.json_requests import parse_json, require_json
@@ -41,4 +42,4 @@ async def create_predictions(task: str, request: Request) -> Response:
     service: PredictionService = request.app.state.predictions
     require_json(request)
     document = parse_json(await request.body())
-    return Response(await service.answer(task, document), media_type="application/json")
+    return Response(await service.answer(task, document, callers.of(request).project_id), media_type="application/json")

@@ -23,7 +23,7 @@ from app.inference import (
     ServedTask,
     parse_many,
     referenced_ids,
-    stored_architectures,
+    referred_architectures,
 )
 from app.predictions.batching import MicroBatcher
 from app.predictions.log import PredictionLog
@@ -42,6 +42,7 @@ _PIECE = 512  # architectures
 class _Work:
     served: ServedTask
     notations: Sequence[object]
+    project_id: int | None = None
 
 
 class PredictionService:
@@ -69,8 +70,8 @@ class PredictionService:
         self._pieces.shutdown()
         self._log.stop()
 
-    async def answer(self, task_name: str, document: object) -> bytes:
-        """The reply to a request, as JSON.
+    async def answer(self, task_name: str, document: object, project_id: int | None = None) -> bytes:
+        """The reply to a request, as JSON, for a caller of the project (None: of all).
 
         Raises:
             InvalidContentError: if the document is no request for forecasts.
@@ -82,12 +83,12 @@ class PredictionService:
         if served is None:
             served = await self._in_thread(self._inference.load, task_name)
         if len(notations) > _MAX_BATCHED:
-            return await self._in_thread(self._answer_large, _Work(served, notations))
+            return await self._in_thread(self._answer_large, _Work(served, notations, project_id))
         known = self._inference.forecaster.known
         outcomes: list[Outcome | None] = [known(served, notation) for notation in notations]
         if None not in outcomes:
             return self._reply(served, outcomes)  # type: ignore[arg-type]
-        work = _Work(served, notations)
+        work = _Work(served, notations, project_id)
         if all(type(notation) is str for notation in notations):
             return self._reply(served, await self._batcher.submit(work))
         return await self._in_thread(self._answer_large, work)
@@ -109,15 +110,17 @@ class PredictionService:
         raise _refused('expected an object {"architectures": […]}, got none')
 
     def _answer_large(self, work: _Work) -> bytes:
-        return self._reply(work.served, self._computed(work.served, work.notations))
+        return self._reply(work.served, self._computed(work.served, work.notations, work.project_id))
 
-    def _computed(self, served: ServedTask, notations: Sequence[object]) -> list[Outcome]:
+    def _computed(
+        self, served: ServedTask, notations: Sequence[object], project_id: int | None = None
+    ) -> list[Outcome]:
         """In pieces side by side: while PyTorch computes for one, Python can read the next."""
         ids = referenced_ids(notations)
         stored = {}
         if ids:
             with self._database.read() as session:
-                stored = stored_architectures(session, served.space, ids)
+                stored = referred_architectures(session, served.space, ids, project_id)
 
         deadline = deadlines.current()
 

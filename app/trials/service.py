@@ -19,8 +19,8 @@ from app.inference import (
     notations,
     parse_many,
     referenced_ids,
+    referred_architectures,
     search_space,
-    stored_architectures,
 )
 from app.lists import Asked, Listing
 from app.observations import service as observations
@@ -82,7 +82,7 @@ def take_request(session: Session, task_name: str, body: RequestIn) -> TakenRequ
     task = tasks.find(session, task_name)
     record = search_spaces.find(session, task.search_space)
     space = search_space(record.name, record.definition)
-    stored = stored_architectures(session, space, referenced_ids(body.architectures))
+    stored = referred_architectures(session, space, referenced_ids(body.architectures), task.project_id)
     return TakenRequest(task.name, space, stored, body.architectures)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
 Run = Callable[..., Result]
+CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|"
+TASK = {
+    "name": "digits",
+    "search_space": "nasbench201",
+    "dataset": "digits",
+    "metric": {"name": "accuracy", "unit": "fraction", "direction": "maximize"},
+}
 
 
 @pytest.fixture
@@ -78,6 +86,18 @@ def test_who_has_lost_all_keys_makes_one_beside_the_database(run: Run, service: 
     (entry,) = json.loads(run("audit", "--json").stdout)
     assert (entry["caller"], entry["target"]) == ("system", "archcast key create --direct")
     assert run("key", "create", "x", "--role", "admin", "--project", "default", "--direct").exit_code == 1
+
+
+def test_what_is_imported_beside_the_service_is_in_the_log_too(run: Run, service: Any, tmp_path: Path) -> None:
+    service.call(service.key("admin"), "POST", "/v1/tasks", TASK)
+    file = tmp_path / "measured.csv"
+    file.write_text(f"architecture,value\n{CELL},0.5\n")
+
+    assert run("import", "digits", str(file), "--direct").exit_code == 0
+
+    (entry,) = json.loads(run("audit", "--operation", "post_observations", "--json").stdout)
+    assert (entry["caller"], entry["target"]) == ("system", "archcast import --direct")
+    assert entry["details"] == {"task": "digits", "num_created": 1, "num_duplicates": 0}
 
 
 def test_projects_are_created_and_listed_and_changes_shown(run: Run) -> None:

@@ -119,6 +119,24 @@ def test_an_architecture_shows_what_the_caller_may_see_of_it(two: Two) -> None:
     assert len(two.call(two.admin, "GET", f"/architectures/{id_}").json()["observations"]) == 2
 
 
+@pytest.mark.usefixtures("champion")
+def test_a_request_names_by_id_what_the_caller_may_see(service: Any) -> None:
+    two = Two(service)
+    for key in (two.a, two.b):
+        two.task(key)
+    two.observe(two.a, "digits", [CELL])
+    id_ = two.call(two.a, "GET", "/tasks/digits/observations").json()["items"][0]["architecture_id"]
+    asked = {"architectures": [{"id": id_}]}
+
+    def answers(key: str) -> list[bool]:
+        forecast = two.call(key, "POST", "/tasks/digits/predictions", asked).json()["predictions"][0]
+        posted = two.call(key, "POST", "/tasks/digits/observations", {"architecture": {"id": id_}, "value": 0.5})
+        return ["mean" in forecast, posted.status_code == 201]
+
+    assert two.call(two.b, "POST", "/tasks/digits/trials", asked).status_code == 422
+    assert (answers(two.b), answers(two.a)) == ([False, False], [True, True])
+
+
 def test_jobs_are_those_of_the_callers_tasks(two: Two) -> None:
     two.task(two.a)
     two.task(two.b)
