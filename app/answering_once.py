@@ -72,7 +72,8 @@ def answered_once(endpoint: Callable[..., Any], status_code: int | None = None) 
         return endpoint
     if inspect.iscoroutinefunction(endpoint):
         raise TypeError(
-            f"expected {endpoint.__name__} to be a plain def, or marked by creates_nothing, got a coroutine"
+            f"expected {endpoint.__name__} to be a plain def (which takes other bodies than JSON as RawBody), or marked by "
+            "creates_nothing, got a coroutine"
         )
 
     @wraps(endpoint)

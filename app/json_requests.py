@@ -6,10 +6,10 @@ Refused are NaN and infinities, invalid UTF-8, NUL characters, bodies nested dee
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +29,14 @@ class JsonRequest(Request):
         if not hasattr(self, "_strict_json"):
             self._strict_json = parse_json(await self.body())
         return self._strict_json
+
+
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+RawBody = Annotated[bytes, Depends(_body)]
+"""What an endpoint takes that reads another body than JSON: so it can be a plain `def`, and be answered once for each key."""
 
 
 class JsonRoute(GuardedRoute):

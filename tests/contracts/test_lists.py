@@ -248,6 +248,12 @@ def test_every_list_answers_the_fields_that_were_asked_for(client: TestClient) -
         assert "got ''" in refused(client, path, fields="")
 
 
+def test_fields_of_other_tables_are_looked_up_only_if_asked_for(client: TestClient, observed: list[Item]) -> None:
+    for fields in (["task"], ["genotype"], ["genotype", "task", "value"], list(observed[0])):
+        shown = list(walked(client, OBSERVATIONS, include_superseded=True, fields=",".join(fields), sort="value"))
+        assert shown == [{name: item[name] for name in fields} for item in in_order(observed, "value")]
+
+
 @pytest.mark.usefixtures("filled")
 def test_every_list_says_what_it_can_be_sorted_by(client: TestClient) -> None:
     for path, (_, names) in LISTS.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.answering_once import answered_once, creates_nothing
+from app.json_requests import RawBody, json_router
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -88,3 +89,22 @@ def test_an_endpoint_that_is_a_coroutine_cannot_keep_its_answer_with_its_changes
     with pytest.raises(TypeError, match="plain def"):
         answered_once(create)
     assert answered_once(creates_nothing(create)) is create
+
+
+def test_an_endpoint_may_take_any_body_and_is_answered_once_for_the_same_bytes(
+    app: FastAPI, client: TestClient
+) -> None:
+    router, seen = json_router("files"), []
+
+    @router.post("/files")
+    def keep(content: RawBody) -> dict[str, int]:
+        seen.append(content)
+        return {"count": len(seen)}
+
+    app.include_router(router)
+    headers = {"Idempotency-Key": "k", "Content-Type": "text/csv"}
+
+    answers = [client.post("/files", content=body, headers=headers) for body in (b"a,b", b"a,b", b"a,c")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 422]
+    assert (answers[1].json(), seen) == ({"count": 1}, [b"a,b"])
