@@ -8,11 +8,12 @@ exporters fold them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from predictor.architecture import Architecture, AttributeValue, Operation
 from predictor.errors import FormatError
-from predictor.formats.operators import PASSED, OperatorGraph
+from predictor.formats.operators import PASSED, Operator, OperatorGraph
 from predictor.formats.patterns import simplified
 
 MAX_OPERATIONS = 2_000
@@ -21,6 +22,9 @@ MAX_EDGES = 10_000
 
 _PASSING = frozenset({PASSED, "scale", "shift"})
 _KINDS = {"mul": "multiply", "power": "pow"}
+_WEIGHTLESS = frozenset(
+    {"activation", "max_pool", "avg_pool", "global_pool", "add", "mul", "concat", "sub", "div", "power", "upsample"}
+)
 _FORGOTTEN = ("is_stack", "rank")
 
 
@@ -33,6 +37,7 @@ def assembled(graph: OperatorGraph) -> Architecture:
     simplified(graph)
     sources = _sources(graph)
     attributes = _global_attributes(graph, sources)
+    _flatten_concatenations(graph, sources)
     _take_in_projections(graph, sources)
     order = [number for number in sorted(_reached(graph, sources)) if not graph.is_constant(number)]
     if not any(graph[number].kind == "input" for number in order):
@@ -50,17 +55,48 @@ Sources = dict[int, tuple[int, ...]]
 
 
 def _sources(graph: OperatorGraph) -> Sources:
+    """Two operators without weights that do the same with the same are one, as some exporters have it."""
     found: Sources = {}
+    first: dict[tuple[object, ...], int] = {}
+    same: dict[int, int] = {}
     for number, operator in enumerate(graph.operators):
-        past = (one for given in operator.inputs for one in _past(graph, found, given))
+        past = (same[one] for given in operator.inputs for one in _past(graph, found, given))
         found[number] = tuple(dict.fromkeys(past))
+        own = first.setdefault(_identity(operator, found[number], number), number)
+        same[number] = own
     return found
 
 
+def _identity(operator: Operator, sources: tuple[int, ...], number: int) -> tuple[object, ...]:
+    if operator.kind not in _WEIGHTLESS or operator.attributes.get("function") == "prelu":
+        return (number,)
+    return operator.kind, tuple(sorted(operator.attributes.items())), operator.axes, tuple(sorted(sources))
+
+
 def _past(graph: OperatorGraph, sources: Sources, number: int) -> tuple[int, ...]:
+    """The operator itself, or what it hands on; a concatenation of parts of one tensor hands that on."""
     if graph.is_constant(number):
         return ()
-    return sources[number] if graph[number].kind in _PASSING else (number,)
+    kind = graph[number].kind
+    is_passing = kind in _PASSING or (kind == "concat" and len(sources[number]) == 1)
+    return sources[number] if is_passing else (number,)
+
+
+def _flatten_concatenations(graph: OperatorGraph, sources: Sources) -> None:
+    """A concatenation that only another one along the same axis reads is part of that."""
+    readers = Counter(one for number in _reached(graph, sources) for one in sources[number])
+    ends = set(_outputs(graph, sources))
+    for number, operator in enumerate(graph.operators):
+        if operator.kind == "concat" and any(graph[one].kind == "concat" for one in sources[number]):
+            parts = (
+                sources[one] if _is_part(graph[one], operator) and readers[one] == 1 and one not in ends else (one,)
+                for one in sources[number]
+            )
+            sources[number] = tuple(dict.fromkeys(one for part in parts for one in part))
+
+
+def _is_part(operator: Operator, of: Operator) -> bool:
+    return operator.kind == "concat" and operator.axes == of.axes and not operator.attributes["is_stack"]
 
 
 def _outputs(graph: OperatorGraph, sources: Sources) -> list[int]:

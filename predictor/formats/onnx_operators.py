@@ -190,7 +190,8 @@ def _handler_by_name(name: str) -> Handler | None:
 
 def _unknown(call: Call) -> int:
     sources = [one for one in call.given if not call.graph.is_constant(one)] or call.given
-    return vocabulary.unknown(call.graph, call.node.op_type, sources, None)
+    shape = call.shape(0) if vocabulary.squeezed(call.node.op_type) in _ELEMENTWISE else None
+    return vocabulary.unknown(call.graph, call.node.op_type, sources, shape)
 
 
 def _conv(call: Call, is_transposed: bool = False) -> int:
@@ -498,6 +499,9 @@ def _cast(call: Call) -> int:
     return call.passed(call.shape(0), call.numbers(0))
 
 
+_ELEMENTWISE = frozenset(
+    "sin cos tan asin acos atan sinh cosh asinh acosh atanh sign round cumsum log1p expm1 isnan isinf bitwisenot trilu".split()
+)
 _SOURCELESS = ("Constant",)
 _HANDLERS: Mapping[str, Handler] = {
     "Conv": _conv,

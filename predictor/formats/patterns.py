@@ -31,6 +31,7 @@ def simplified(graph: OperatorGraph) -> None:
             _become_first(graph, number, _PATTERNS.get(graph[number].kind, ()))
     graph.outputs = [_source(graph, one) for one in graph.outputs]
     _pool_globally(graph)
+    _unstack(graph)
     _fold_normalizations(graph, graph.num_readers())
     _fold_gates(graph, graph.num_readers())
 
@@ -119,6 +120,16 @@ def _power_of_itself(graph: OperatorGraph, number: int) -> bool:
             graph.become(number, kind="power", inputs=(one,), numbers=(3.0,))
             return True
     return False
+
+
+def _power_of_a_power(graph: OperatorGraph, number: int) -> bool:
+    """1 / √x, whichever comes first."""
+    operator = graph[number]
+    inner = graph[operator.inputs[0]]
+    if inner.kind != "power" or operator.numbers is None or inner.numbers is None:
+        return False
+    graph.become(number, inputs=inner.inputs, numbers=(operator.numbers[0] * inner.numbers[0],))
+    return True
 
 
 def _gelu(graph: OperatorGraph, number: int) -> bool:
@@ -264,7 +275,7 @@ def _pool_globally(graph: OperatorGraph) -> None:
 def _only_part(graph: OperatorGraph, number: int) -> bool:
     """A join of one operator with constants joins nothing."""
     sources = [one for one in graph[number].inputs if not graph.is_constant(one)]
-    if len(sources) != 1 or graph[number].kind == PASSED:
+    if len(sources) != 1 or graph[number].attributes.get("is_stack"):  # a stack waits for the sum along its axis
         return False
     graph.become(number, kind=PASSED, inputs=(sources[0],), attributes={}, axes=(), numbers=None)
     return True
@@ -276,6 +287,7 @@ _PATTERNS: dict[str, tuple[Pattern, ...]] = {
     "mul": (_by_a_constant("scale", None), _power_of_itself, _gelu, _gated_by_itself, _written_normalization),
     "div": (_by_a_constant("scale", lambda value: 1.0 / value if value else math.inf), _written_normalization),
     "pow": (_by_a_constant("power", None),),
+    "power": (_power_of_a_power,),
     "scale": (_hard_sigmoid,),
     "matmul": (_attention,),
     "reduce_sum": (_added_stack,),
@@ -285,11 +297,21 @@ _PATTERNS: dict[str, tuple[Pattern, ...]] = {
 }
 
 
+def _unstack(graph: OperatorGraph) -> None:
+    """A stack of one tensor is that tensor."""
+    for number, operator in enumerate(graph.operators):
+        if operator.kind == "concat":
+            graph.become(number, attributes={**operator.attributes, "is_stack": False})
+            _only_part(graph, number)
+
+
 def _fold_normalizations(graph: OperatorGraph, readers: Counter[int]) -> None:
     """Batch normalisation right behind a weighted operator is part of it, as exporters have it."""
     for number, operator in enumerate(graph.operators):
         if operator.kind == "normalization" and operator.attributes["function"] == "batch_norm":
-            source = _unscaled(graph, operator.inputs[0], _PASSING)
+            source = operator.inputs[0]
+            while readers[source] == 1 and graph[source].kind in _PASSING:
+                source = graph[source].inputs[0]
             if graph[source].kind in _WEIGHTED and readers[source] == 1:
                 graph.become(number, kind=PASSED, inputs=(source,), attributes={})
 

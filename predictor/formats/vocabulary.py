@@ -178,8 +178,11 @@ def adaptive_pool(graph: OperatorGraph, source: int, kind: str, shape: Shape | N
 
 def reduced(graph: OperatorGraph, source: int, name: str, axes: Sequence[int], shape: Shape | None) -> int:
     """A sum, mean or other reduction over some axes; which of them pool is found later, among `patterns`."""
-    rank = len(graph[source].shape or ())
+    given = graph[source].shape or ()
+    rank = len(given)
     found = sorted({axis % rank if rank else axis for axis in (axes or range(rank))})
+    if rank and all(given[axis] == 1 for axis in found):
+        return passed(graph, source, shape)
     return graph.add(Op(f"reduce_{name}", (source,), {"rank": rank}, shape, axes=tuple(found)))
 
 
