@@ -5,6 +5,7 @@ A dimension that is not known is None, and so is a shape whose rank is not known
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -169,6 +170,20 @@ def sliced(shape: Shape | None, starts: Numbers | None, ends: Numbers | None, ax
         length = None if size is None else len(range(size)[int(start) : int(end) : step])
         found = _with(found, axis % len(shape), length)
     return found
+
+
+def picked(numbers: Numbers, shape: Sequence[int], places: Sequence[Sequence[int]]) -> Numbers:
+    """The numbers at these places of each axis."""
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    indices = itertools.product(*places)
+    return tuple(numbers[sum(i * step for i, step in zip(index, steps, strict=True))] for index in indices)
+
+
+def reordered(numbers: Numbers, shape: Sequence[int], order: Sequence[int]) -> Numbers:
+    """The numbers of a transposed tensor."""
+    steps = [math.prod(shape[axis + 1 :]) for axis in order]
+    indices = itertools.product(*(range(shape[axis]) for axis in order))
+    return tuple(numbers[sum(i * step for i, step in zip(index, steps, strict=True))] for index in indices)
 
 
 def gathered(shape: Shape | None, indices: Shape | None, axis: int) -> Shape | None:

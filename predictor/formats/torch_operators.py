@@ -273,8 +273,8 @@ def _concatenation(is_stack: bool) -> Handler:
 
 
 def _attention(call: Call) -> int:
-    sources = [call.source(name) for name in ("query", "key", "value")]
-    return vocabulary.scaled_attention(call.graph, *sources, call.shape)
+    query, key, value = (call.source(name) for name in ("query", "key", "value"))
+    return vocabulary.scaled_attention(call.graph, query, key, value, call.shape)
 
 
 def _embedding(call: Call) -> int:

@@ -70,7 +70,11 @@ def unknown(graph: OperatorGraph, name: str, sources: Sequence[int], shape: Shap
 def clipped(graph: OperatorGraph, source: int, lowest: float | None, highest: float | None, shape: Shape | None) -> int:
     """Bounds on both sides or on one: some of them have names of their own."""
     bounds = (lowest, None if highest is None or highest >= 1e30 else highest)
-    names = {(0.0, None): "relu", (0.0, 6.0): "relu6", (-1.0, 1.0): "hard_tanh"}
+    names: dict[tuple[float | None, float | None], str] = {
+        (0.0, None): "relu",
+        (0.0, 6.0): "relu6",
+        (-1.0, 1.0): "hard_tanh",
+    }
     return activation(graph, source, names.get(bounds, "clip"), shape)
 
 
