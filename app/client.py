@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.client_calls import DEFAULT_URL, ClientError, Document
+from app.client_formats import as_notations, with_notation
 from app.client_trials import LeaseLostError, Trial, TrialCalls
 
 __all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError", "Trial"]
@@ -45,17 +46,23 @@ class Client(TrialCalls):
         body = {"name": name, "definition": dict(definition), "description": description}
         return self._call("POST", "/v1/search-spaces", body)
 
-    def post_observations(self, task: str, observations: Sequence[Mapping[str, Any]]) -> Document:
-        """Posts measured values, with their `std_error` where it is known; all of them are recorded, or none."""
-        return self._call("POST", f"/v1/tasks/{task}/observations", {"observations": list(observations)})
+    def post_observations(
+        self, task: str, observations: Sequence[Mapping[str, Any]], example_inputs: Any = None
+    ) -> Document:
+        """Posts measured values, with their `std_error` where it is known; all of them are recorded, or none. An
+        `architecture` may be the path of an ONNX file, or a module, which is traced on `example_inputs`."""
+        converted = [with_notation(one, example_inputs) for one in observations]
+        return self._call("POST", f"/v1/tasks/{task}/observations", {"observations": converted})
 
     def observations(self, task: str) -> Iterator[Document]:
         """All current observations of a task."""
         return self._items(f"/v1/tasks/{task}/observations")
 
-    def predict(self, task: str, architectures: Sequence[Any]) -> Document:
-        """Forecasts architectures."""
-        return self._call("POST", f"/v1/tasks/{task}/predictions", {"architectures": list(architectures)})
+    def predict(self, task: str, architectures: Any, example_inputs: Any = None) -> Document:
+        """Forecasts architectures: one or several, as notations, paths of ONNX files, or modules, which are traced on
+        `example_inputs` (a tensor, a sequence of arguments or a mapping of them)."""
+        notations = as_notations(architectures, example_inputs)
+        return self._call("POST", f"/v1/tasks/{task}/predictions", {"architectures": notations})
 
     def candidates(self, task: str, k: int = 10, **query: Any) -> Document:
         """What to measure next; `query` may have acquisition, kappa, diversity, constraint (a list), pool and seed."""

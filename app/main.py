@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from app import api, error_handlers, migration, shipped
 from app.candidates.service import CandidateService
 from app.database import Database
+from app.formats.onnx_process import OnnxReader
 from app.inference import Inference
 from app.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from app.model_versions import service as model_versions
@@ -50,6 +51,7 @@ def create_app(
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
     app.state.suggestions = SuggestionService(settings, app.state.database, app.state.inference, app.state.candidates)
+    app.state.onnx = OnnxReader(settings)
     app.state.advice = AdviceService(app.state.database, app.state.inference, app.state.candidates)
     app.state.sweeper = TrialSweeper(settings, app.state.database)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
@@ -99,6 +101,7 @@ def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
 def _stop(app: FastAPI) -> None:
     app.state.sweeper.stop()
     app.state.predictions.stop()
+    app.state.onnx.stop()
     app.state.inference.stop()
     app.state.database.close()
 
