@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -47,10 +48,13 @@ def chosen(count: int, seed: int) -> list[tuple[str, Architecture, float]]:
     order = np.random.default_rng(seed).permutation(len(final))
     cells = [list(final)[place] for place in order[: 2 * count]]
     networks = ((cell, exported(cell), final[cell]) for cell in cells)
-    return [(cell, network, value) for cell, network, value in networks if network is not None][:count]
+    built = ((cell, network, value) for cell, network, value in networks if network is not None)
+    return list(islice(built, count))
 
 
-def report(champion: MetaPredictor, space_name: str, architectures: Sequence[Architecture], values: Sequence[float]) -> None:
+def report(
+    champion: MetaPredictor, space_name: str, architectures: Sequence[Architecture], values: Sequence[float]
+) -> None:
     """One line for each number of observations; the rest of the networks is what is forecast."""
     table = next(one for one in shipped_tasks() if one.task.name == "nasbench201/digits/accuracy")
     space, task = search_space(space_name), Task(space_name, "digits", table.task.metric)
