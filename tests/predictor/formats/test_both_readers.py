@@ -182,3 +182,15 @@ def test_a_module_is_left_in_the_mode_it_was_in() -> None:
 def test_example_inputs_of_another_type_are_refused(wrong: object) -> None:
     with pytest.raises(FormatError, match="example inputs as a tensor, a sequence or a mapping"):
         architecture_from_module(nn.Linear(4, 4), wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["resnet", "vision transformer"])
+def test_what_the_exporter_cannot_trace_is_traced_by_fx(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = architecture_from_module(*NETWORKS[name])
+
+    def failing(*_: object) -> None:
+        raise NotImplementedError("something in this module")
+
+    monkeypatch.setattr(torch.export, "export", failing)
+
+    assert architecture_from_module(*NETWORKS[name]) == expected
