@@ -26,6 +26,7 @@ from app.cli_errors import reported_errors
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
 from app.database import Database
+from app.formats.conversion import dag_document
 from app.main import create_app
 from app.model_versions import service as model_versions
 from app.observations import intake
@@ -171,13 +172,16 @@ def _checked(batch: list[dict[str, Any]]) -> ObservationBatch:
 def predict(
     task: Annotated[str, typer.Argument(help="Name or id of the task.")],
     architectures: Annotated[list[str] | None, typer.Argument(help="Leave out to read lines from stdin.")] = None,
+    onnx: Annotated[
+        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="An ONNX file; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole answer as JSON.")] = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Forecasts architectures, the best first."""
     with reported_errors(), Client(url) as client:
-        lines = architectures or [line.strip() for line in sys.stdin if line.strip()]
-        answer = client.predict(task, [_notation(line) for line in lines])
+        lines = architectures or ([] if onnx else [line.strip() for line in sys.stdin if line.strip()])
+        answer = client.predict(task, [*map(_notation, lines), *(onnx or [])])
         if as_json:
             _print_json(answer)
             return
@@ -190,6 +194,15 @@ def predict(
             typer.echo(f"line {one['index'] + 1}: {one['error']['detail']}", err=True)
         if bad:
             raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="An ONNX file.")],
+) -> None:
+    """Prints the DAG document of the network in an ONNX file."""
+    with reported_errors():
+        _print_json(dag_document(file))
 
 
 @app.command()

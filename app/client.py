@@ -8,6 +8,7 @@ from typing import Any
 
 from app.client_access import AccessCalls
 from app.client_calls import DEFAULT_URL, ClientError, Document
+from app.client_formats import as_notations, with_notation
 from app.client_trials import LeaseLostError, Trial, TrialCalls
 
 __all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError", "Trial"]
@@ -63,14 +64,19 @@ class Client(TrialCalls, AccessCalls):
         return self._create("/v1/search-spaces", body)
 
     def post_observations(
-        self, task: str, observations: Sequence[Mapping[str, Any]], idempotency_key: str | None = None
+        self,
+        task: str,
+        observations: Sequence[Mapping[str, Any]],
+        idempotency_key: str | None = None,
+        example_inputs: Any = None,
     ) -> Document:
-        """Posts measured values, with their `std_error` where it is known; all of them are recorded, or none.
+        """Posts measured values, with their `std_error` where it is known; all of them are recorded, or none. An
+        `architecture` may be the path of an ONNX file, or a module, which is traced on `example_inputs`.
 
         Calls that have to be made again are recorded once. A key of one's own makes that true of a program that is started
         again, too.
         """
-        body = {"observations": list(observations)}
+        body = {"observations": [with_notation(one, example_inputs) for one in observations]}
         return self._create(f"/v1/tasks/{task}/observations", body, idempotency_key)
 
     def observations(self, task: str, **query: Any) -> Iterator[Document]:
@@ -97,9 +103,11 @@ class Client(TrialCalls, AccessCalls):
         path = f"/v1/tasks/{task}/observations/{observation_id}/retraction"
         return self._create(path, {"reason": reason}, seen=seen)
 
-    def predict(self, task: str, architectures: Sequence[Any]) -> Document:
-        """Forecasts architectures."""
-        return self._call("POST", f"/v1/tasks/{task}/predictions", {"architectures": list(architectures)})
+    def predict(self, task: str, architectures: Any, example_inputs: Any = None) -> Document:
+        """Forecasts architectures: one or several, as notations, paths of ONNX files, or modules, which are traced on
+        `example_inputs` (a tensor, a sequence of arguments or a mapping of them)."""
+        notations = as_notations(architectures, example_inputs)
+        return self._call("POST", f"/v1/tasks/{task}/predictions", {"architectures": notations})
 
     def candidates(self, task: str, k: int = 10, **query: Any) -> Document:
         """What to measure next; `query` may have acquisition, kappa, diversity, constraint (a list), pool and seed."""

@@ -15,6 +15,7 @@ from app.access import keys
 from app.access.guard import AccessGuard
 from app.candidates.service import CandidateService
 from app.database import Database
+from app.formats.onnx_process import OnnxReader
 from app.idempotency.middleware import IdempotencyMiddleware
 from app.idempotency.service import IdempotencyService
 from app.idempotency.sweeper import KeySweeper
@@ -56,6 +57,7 @@ def create_app(
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
     app.state.suggestions = SuggestionService(settings, app.state.database, app.state.inference, app.state.candidates)
+    app.state.onnx = OnnxReader(settings)
     app.state.advice = AdviceService(app.state.database, app.state.inference, app.state.candidates)
     app.state.sweeper = TrialSweeper(settings, app.state.database)
     idempotency = IdempotencyService(settings, app.state.database)
@@ -120,6 +122,7 @@ def _stop(app: FastAPI) -> None:
     app.state.key_sweeper.stop()
     app.state.sweeper.stop()
     app.state.predictions.stop()
+    app.state.onnx.stop()
     app.state.inference.stop()
     app.state.guard.stop()
     app.state.database.close()

@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     oidc_projects: dict[str, str] = Field(
         default_factory=dict, description="What its values mean, as JSON: {value: project}; empty: they are projects."
     )
+    onnx_processes: int = Field(default=2, ge=1, le=64, description="Most processes that read ONNX files side by side.")
+    onnx_memory_bytes: int = Field(
+        default=512 * MEBIBYTE, ge=64 * MEBIBYTE, description="Most memory of a process that reads ONNX files."
+    )
+    onnx_seconds: float = Field(default=10.0, gt=0.0, description="Longest time that reading an ONNX file may take.")
 
     prediction_log_rate: float = Field(
         default=1.0, ge=0.0, le=1.0, description="Share of answered forecasts that is kept."

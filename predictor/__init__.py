@@ -1,38 +1,112 @@
 """Forecasts of neural architectures from few measurements: a graph encoder meta-trained with MAML, and what surrounds it.
 
-Pure library: no web, no database, no environment variables. Only the names below are for use from outside.
+Pure library: no web, no database, no environment variables. Only the names below are for use from outside. Each is imported when
+it is first used, so that whoever needs one of the light ones does not wait for PyTorch.
 """
 
-from predictor.acquisition import ACQUISITIONS, acquisition_values, select_diverse
-from predictor.adapted_predictor import AdaptedPredictor
-from predictor.architecture import DERIVED_ATTRIBUTES, HASH_ALGORITHM, Architecture, Operation
-from predictor.benchmarks.measured_cells import SHIPPED_TASKS, ShippedTask, shipped_tasks
-from predictor.champion import shipped_champion
-from predictor.errors import (
-    AcquisitionError,
-    ArchitectureError,
-    BenchmarkError,
-    CheckpointError,
-    InvalidDefinitionError,
-    InvalidGraphError,
-    InvalidMetricError,
-    InvalidSupportSetError,
-    NotationError,
-    NotInSpaceError,
-    PredictorError,
-    SearchSpaceError,
-    SpaceTooLargeError,
-    TaskError,
-    TooSymmetricError,
-    UnknownSearchSpaceError,
-)
-from predictor.fine_tuning import Cancelled, FineTuneConfig, FineTuneResult, LoggedCase, fine_tune
-from predictor.meta_predictor import MetaPredictor
-from predictor.prediction import Predictions
-from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
-from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
-from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
-from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task, lower_fidelities
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from predictor.acquisition import ACQUISITIONS, acquisition_values, select_diverse
+    from predictor.adapted_predictor import AdaptedPredictor
+    from predictor.architecture import DERIVED_ATTRIBUTES, HASH_ALGORITHM, Architecture, Operation
+    from predictor.benchmarks.measured_cells import SHIPPED_TASKS, ShippedTask, shipped_tasks
+    from predictor.champion import shipped_champion
+    from predictor.errors import (
+        AcquisitionError,
+        ArchitectureError,
+        BenchmarkError,
+        CheckpointError,
+        FormatError,
+        InvalidDefinitionError,
+        InvalidGraphError,
+        InvalidMetricError,
+        InvalidSupportSetError,
+        NotationError,
+        NotInSpaceError,
+        PredictorError,
+        SearchSpaceError,
+        SpaceTooLargeError,
+        TaskError,
+        TooSymmetricError,
+        UnknownSearchSpaceError,
+    )
+    from predictor.fine_tuning import Cancelled, FineTuneConfig, FineTuneResult, LoggedCase, fine_tune
+    from predictor.formats.onnx_operators import architecture_from_onnx
+    from predictor.formats.torch_export import architecture_from_module
+    from predictor.meta_predictor import MetaPredictor
+    from predictor.prediction import Predictions
+    from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
+    from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
+    from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
+    from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task, lower_fidelities
+
+_HOMES = {
+    "ACQUISITIONS": "predictor.acquisition",
+    "acquisition_values": "predictor.acquisition",
+    "select_diverse": "predictor.acquisition",
+    "AdaptedPredictor": "predictor.adapted_predictor",
+    "DERIVED_ATTRIBUTES": "predictor.architecture",
+    "HASH_ALGORITHM": "predictor.architecture",
+    "Architecture": "predictor.architecture",
+    "Operation": "predictor.architecture",
+    "SHIPPED_TASKS": "predictor.benchmarks.measured_cells",
+    "ShippedTask": "predictor.benchmarks.measured_cells",
+    "shipped_tasks": "predictor.benchmarks.measured_cells",
+    "shipped_champion": "predictor.champion",
+    "AcquisitionError": "predictor.errors",
+    "ArchitectureError": "predictor.errors",
+    "BenchmarkError": "predictor.errors",
+    "CheckpointError": "predictor.errors",
+    "FormatError": "predictor.errors",
+    "InvalidDefinitionError": "predictor.errors",
+    "InvalidGraphError": "predictor.errors",
+    "InvalidMetricError": "predictor.errors",
+    "InvalidSupportSetError": "predictor.errors",
+    "NotationError": "predictor.errors",
+    "NotInSpaceError": "predictor.errors",
+    "PredictorError": "predictor.errors",
+    "SearchSpaceError": "predictor.errors",
+    "SpaceTooLargeError": "predictor.errors",
+    "TaskError": "predictor.errors",
+    "TooSymmetricError": "predictor.errors",
+    "UnknownSearchSpaceError": "predictor.errors",
+    "architecture_from_onnx": "predictor.formats.onnx_operators",
+    "architecture_from_module": "predictor.formats.torch_export",
+    "Cancelled": "predictor.fine_tuning",
+    "FineTuneConfig": "predictor.fine_tuning",
+    "FineTuneResult": "predictor.fine_tuning",
+    "LoggedCase": "predictor.fine_tuning",
+    "fine_tune": "predictor.fine_tuning",
+    "MetaPredictor": "predictor.meta_predictor",
+    "Predictions": "predictor.prediction",
+    "MAX_ENUMERATED": "predictor.search_spaces.base",
+    "Notation": "predictor.search_spaces.base",
+    "SearchSpace": "predictor.search_spaces.base",
+    "built_in_search_spaces": "predictor.search_spaces.registry",
+    "declared_search_space": "predictor.search_spaces.registry",
+    "search_space": "predictor.search_spaces.registry",
+    "MAX_RELATED": "predictor.surrogate.related_tasks",
+    "MIN_OBSERVATIONS": "predictor.surrogate.related_tasks",
+    "RelatedTasks": "predictor.surrogate.related_tasks",
+    "MeasuredTask": "predictor.tasks",
+    "Metric": "predictor.tasks",
+    "Observation": "predictor.tasks",
+    "SupportSet": "predictor.tasks",
+    "Task": "predictor.tasks",
+    "lower_fidelities": "predictor.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The object of that name, from where it is defined."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'predictor' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
 
 __all__ = [
     "ACQUISITIONS",
@@ -51,6 +125,7 @@ __all__ = [
     "CheckpointError",
     "FineTuneConfig",
     "FineTuneResult",
+    "FormatError",
     "InvalidDefinitionError",
     "InvalidGraphError",
     "InvalidMetricError",
@@ -77,6 +152,8 @@ __all__ = [
     "TooSymmetricError",
     "UnknownSearchSpaceError",
     "acquisition_values",
+    "architecture_from_module",
+    "architecture_from_onnx",
     "built_in_search_spaces",
     "declared_search_space",
     "fine_tune",

@@ -13,6 +13,7 @@
     ├── TaskError
     │   ├── InvalidMetricError           unit, direction or scale that does not fit
     │   └── InvalidSupportSetError       observations that cannot be adapted to
+    ├── FormatError                  a file or module that cannot be read as an architecture
     ├── BenchmarkError               a published table that is missing or not in its published form
     ├── CheckpointError              weights or manifest that cannot be loaded
     └── AcquisitionError             unknown acquisition or parameter
@@ -74,6 +75,10 @@ class InvalidMetricError(TaskError):
 
 class InvalidSupportSetError(TaskError):
     """Observations that a surrogate cannot adapt to."""
+
+
+class FormatError(PredictorError):
+    """A file or a module that cannot be read as an architecture."""
 
 
 class BenchmarkError(PredictorError):

@@ -22,6 +22,7 @@ APP_ERRORS: dict[type[predictor.PredictorError], type[AppError]] = {
     predictor.TaskError: InvalidContentError,
     predictor.InvalidMetricError: InvalidContentError,
     predictor.InvalidSupportSetError: InvalidContentError,
+    predictor.FormatError: InvalidContentError,
     predictor.BenchmarkError: InvalidContentError,
     predictor.CheckpointError: InternalError,
     predictor.AcquisitionError: InvalidContentError,

@@ -154,7 +154,9 @@ def parse_many(
 def parse_or_error(
     space: SearchSpace, notation: object, stored: Mapping[str, Architecture] | None = None
 ) -> ParsedArchitecture | AppError:
-    """`parse_architecture` that returns its error."""
+    """`parse_architecture` that returns its error; an error in the place of a notation is its own."""
+    if isinstance(notation, AppError):
+        return notation
     try:
         return parse_architecture(space, notation, stored)
     except AppError as error:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Body, Path, Query, Response, status
 
 from app.dependencies import DatabaseDep, SettingsDep
+from app.formats.uploads import OBSERVATIONS_CONTENT, observation_router
 from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, FiniteQuery, SinceQuery
@@ -36,23 +37,25 @@ from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 
 router = json_router("observations")
+posts = observation_router("observations")
 
 ObservationId = Annotated[int, Path(ge=1, lt=2**63, description="Id of an observation of this task.")]
 
 
-@router.post(
+@posts.post(
     "/tasks/{task}/observations",
     status_code=status.HTTP_201_CREATED,
     summary="Post observations",
     description="One observation, or many under `observations`. All of them are recorded, or none: every bad one is "
     "listed at its index (422), and so is every client key that is taken by other content (409). What was posted before "
     "under the same client key is answered as a duplicate; 200 if there was nothing else. The task is adapted in the "
-    "background: many posts, one adaptation.",
+    "background: many posts, one adaptation. As multipart/form-data the architectures are ONNX files in fields `file`.",
     responses={
         201: example(POSTED_EXAMPLE, "Recorded."),
         200: example({**POSTED_EXAMPLE, "num_created": 0, "num_duplicates": 1}, "All of it was there.", PostedOut),
         **problems(400, 404, 409),
     },
+    openapi_extra={"requestBody": {"content": {"multipart/form-data": OBSERVATIONS_CONTENT}}},
 )
 @at_least(Role.CONTRIBUTOR, changes=True)
 def post_observations(
@@ -78,6 +81,9 @@ def post_observations(
         posted = service.record(session, taken, drafts)
     response.status_code = status.HTTP_201_CREATED if posted.num_created else status.HTTP_200_OK
     return posted
+
+
+router.include_router(posts)
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from onnx_samples import CONVOLUTION, convolution_file
 from typer.testing import CliRunner, Result
 
 from app import cli, worker
@@ -195,3 +197,24 @@ def test_a_worker_that_was_to_run_what_is_due_ends_though_its_parent_lives_on(wo
     process = worker_process("--once", "--until-stdin-closes")
 
     assert process.wait(timeout=120.0) == 0
+
+
+def test_an_onnx_file_is_converted_and_forecast(run: Run, post_task: Any, tmp_path: Path) -> None:
+    post_task("nets", search_space="graph")
+    file = tmp_path / "network.onnx"
+    file.write_bytes(convolution_file())
+
+    converted, forecast = run("convert", str(file)), run("predict", "nets", "--onnx", str(file), "--json")
+
+    assert json.loads(converted.stdout) == CONVOLUTION
+    assert json.loads(forecast.stdout)["predictions"][0]["rank"] == 1
+
+
+def test_a_file_that_is_no_model_ends_with_the_reason(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "network.onnx"
+    file.write_bytes(b"\x3a\x05\x00")
+
+    for arguments in (["convert", str(file)], ["predict", "nets", "--onnx", str(file)]):
+        ended = run(*arguments)
+        assert ended.exit_code == 1
+        assert "expected 5 bytes of model at byte 2, got 1" in ended.stderr
