@@ -14,6 +14,7 @@ from app.guarded_routes import GuardedRoute, Role, check_rules, rule_of
 from app.health.endpoints import router as health
 from app.jobs.endpoints import router as jobs
 from app.model_versions.endpoints import router as model_versions
+from app.observations.endpoints import posts as observation_posts
 from app.observations.endpoints import router as observations
 from app.predictions.endpoints import router as predictions
 from app.schemas import problem_schemas, problems
@@ -32,6 +33,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     predictions,  # first, since routes are tried in this order and forecasts are asked for most
     search_spaces,
     tasks,
+    observation_posts,
     observations,
     candidates,
     trials,

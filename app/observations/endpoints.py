@@ -83,9 +83,6 @@ def post_observations(
     return posted
 
 
-router.include_router(posts)
-
-
 @router.get(
     "/tasks/{task}/observations",
     summary="List observations",
