@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from app.architectures.endpoints import router as architectures
+from app.bulk.endpoints import router as bulk
 from app.candidates.endpoints import router as candidates
 from app.fine_tunes.endpoints import router as fine_tunes
 from app.health.endpoints import router as health
@@ -17,6 +18,7 @@ from app.predictions.endpoints import router as predictions
 from app.schemas import problem_schemas
 from app.search_spaces.endpoints import router as search_spaces
 from app.tasks.endpoints import router as tasks
+from app.track_records.endpoints import router as track_records
 from app.trials.endpoints import router as trials
 
 PREFIX = "/v1"
@@ -31,6 +33,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     jobs,
     fine_tunes,
     model_versions,
+    track_records,
+    bulk,
 )
 
 

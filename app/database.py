@@ -43,6 +43,7 @@ class Turn(IntEnum):
     MIGRATE = 7_275_832
     CHANGE_CHAMPION = 7_275_833
     SCHEDULE_FINE_TUNE = 7_275_834
+    CLAIM_LIMITED = 7_275_835
 
 
 class Database:

@@ -291,7 +291,9 @@ class JobRecord(Table):
     log_tail: Mapped[str] = mapped_column(Text, default="")
     attempts: Mapped[int] = mapped_column(default=0)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
-    lease_number: Mapped[int] = mapped_column(default=0)  # one more with every claim: what an earlier one writes is refused
+    lease_number: Mapped[int] = mapped_column(
+        default=0
+    )  # one more with every claim: what an earlier one writes is refused
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # while queued: not to be claimed before
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)

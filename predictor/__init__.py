@@ -26,13 +26,23 @@ from predictor.errors import (
     TooSymmetricError,
     UnknownSearchSpaceError,
 )
-from predictor.fine_tuning import Cancelled, FineTuneConfig, FineTuneResult, LoggedCase, fine_tune
+from predictor.fine_tuning import (
+    Cancelled,
+    FineTuneCheckpoints,
+    FineTuneConfig,
+    FineTuneResult,
+    LoggedCase,
+    compare,
+    fine_tune,
+)
 from predictor.meta_predictor import MetaPredictor
 from predictor.prediction import Predictions
+from predictor.scoring import kendall_tau
 from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
 from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
 from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
 from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task, lower_fidelities
+from predictor.version_archive import pack, unpack
 
 __all__ = [
     "ACQUISITIONS",
@@ -49,6 +59,7 @@ __all__ = [
     "BenchmarkError",
     "Cancelled",
     "CheckpointError",
+    "FineTuneCheckpoints",
     "FineTuneConfig",
     "FineTuneResult",
     "InvalidDefinitionError",
@@ -78,11 +89,15 @@ __all__ = [
     "UnknownSearchSpaceError",
     "acquisition_values",
     "built_in_search_spaces",
+    "compare",
     "declared_search_space",
     "fine_tune",
+    "kendall_tau",
     "lower_fidelities",
+    "pack",
     "search_space",
     "select_diverse",
     "shipped_champion",
     "shipped_tasks",
+    "unpack",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy.orm import Session
 
 from app import queue
 from app.errors import ConflictError, NotFoundError
 from app.jobs import repository
-from app.jobs.schemas import JobReply
+from app.jobs.schemas import JobReply, LogLine, LogOut
 from app.pagination import Page, decoded, page_of
 from app.tables import JobRecord
 
@@ -37,6 +39,8 @@ def shown(record: JobRecord) -> JobReply:
         error=record.error,
         log_tail=record.log_tail,
         attempts=record.attempts,
+        max_attempts=queue.MAX_ATTEMPTS,
+        next_attempt_at=record.lease_expires_at if record.state == "queued" else None,
         is_cancel_requested=record.cancel_requested,
         created_at=record.created_at,
         started_at=record.started_at,
@@ -62,3 +66,36 @@ def cancel(session: Session, job_id: int) -> JobRecord:
     if state in ("done", "failed"):
         raise ConflictError(f"expected a job that is queued or running, got one that is {state}")
     return find(session, job_id)
+
+
+def retry(session: Session, job_id: int) -> JobRecord:
+    """Queues a job that failed or was cancelled once more.
+
+    Raises:
+        NotFoundError: if there is no such job.
+        ConflictError: if it has not ended, or is done.
+    """
+    before = queue.retry(session, job_id)
+    if before not in (None, "failed", "cancelled"):
+        raise ConflictError(f"expected a job that failed or was cancelled, got one that is {before}")
+    return find(session, job_id)
+
+
+def log(session: Session, job_id: int) -> LogOut:
+    """The end of the job's log.
+
+    Raises:
+        NotFoundError: if there is no such job.
+    """
+    text = find(session, job_id).log_tail
+    is_whole = len(text) < queue.LOG_TAIL_CHARACTERS
+    lines = text.splitlines() if is_whole else text.splitlines()[1:]  # the first may have lost its beginning
+    return LogOut(job_id=job_id, lines=[_line(one) for one in lines], is_whole=is_whole)
+
+
+def _line(text: str) -> LogLine:
+    stamp, _, rest = text.partition(" ")
+    try:
+        return LogLine(at=datetime.fromisoformat(stamp), text=rest)
+    except ValueError:
+        return LogLine(at=None, text=text)

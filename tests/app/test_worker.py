@@ -13,8 +13,9 @@ from sqlalchemy import select, text, update
 from app import queue
 from app.database import Database
 from app.errors import NotFoundError, NotReadyError
+from app.jobs.progress import Conclusion, Progress, Work
 from app.tables import AdaptationRecord, JobRecord
-from app.worker import Conclusion, Progress, Work, Worker
+from app.worker import Worker
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient

@@ -13,9 +13,10 @@ from sqlalchemy import select
 
 from app import queue
 from app.database import Database
+from app.jobs.progress import Conclusion, Progress
 from app.model_versions import service as model_versions
 from app.tables import AliasRecord, JobRecord, ModelVersionRecord, PromotionRecord
-from app.worker import Conclusion, Progress, Worker
+from app.worker import Worker
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from app import queue
 from app.database import Database
-from app.fine_tunes import service
+from app.fine_tunes import schedule, service
 from app.inference import Candidate
 from app.inference.training import training_data
 from app.tables import JobRecord, ObservationRecord, PromotionRecord, utc_now
@@ -39,7 +39,7 @@ def candidate_of(make_champion: Any, parent: str, is_better: bool) -> Candidate:
 
 def started(database: Database, settings: Settings, **changes: Any) -> int | None:
     with database.write() as session:
-        return service.start_if_due(session, settings.model_copy(update=changes))
+        return schedule.start_if_due(session, settings.model_copy(update=changes))
 
 
 def test_a_fine_tune_is_queued_and_says_where_to_follow_it(client: TestClient) -> None:

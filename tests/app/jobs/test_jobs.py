@@ -48,8 +48,9 @@ def test_a_queued_job_is_cancelled_and_again_is_harmless(client: TestClient, job
 
 def test_a_job_that_is_done_cannot_be_cancelled(client: TestClient, database: Database, job_ids: list[int]) -> None:
     with database.write() as session:
-        queue.claim(session, "me", [queue.ADAPT], 30.0)
-        queue.finish(session, job_ids[0], "me", {"seconds": 1.0})
+        job = queue.claim(session, "me", [queue.ADAPT], 30.0)
+        assert job is not None
+        queue.finish(session, job, {"seconds": 1.0})
 
     assert client.post(f"/v1/jobs/{job_ids[0]}:cancel").status_code == 409
     assert client.get(f"/v1/jobs/{job_ids[0]}").json()["result"] == {"seconds": 1.0}
