@@ -97,11 +97,11 @@ def adaptations(
         .order_by(own.created_at, own.id)
     )
     found: dict[int, AdaptationState] = {}
-    for task_id, *state in session.execute(query):
+    for task_id, version, count, revision, at in session.execute(query):
         if (
             task_id not in found or found[task_id].model_version != versions[task_id]
         ):  # of the others the last one stays
-            found[task_id] = AdaptationState(*state)
+            found[task_id] = AdaptationState(version, count, revision, at)
     return found
 
 
