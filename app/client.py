@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.client_calls import DEFAULT_URL, ClientError, Document
+from app.client_operations import OperationCalls
 from app.client_trials import LeaseLostError, Trial, TrialCalls
 
 __all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError", "Trial"]
@@ -14,7 +15,7 @@ __all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError",
 _FINAL_STATES = ("done", "failed", "cancelled")
 
 
-class Client(TrialCalls):
+class Client(TrialCalls, OperationCalls):
     """Speaks to one service. Use as a context manager, or `close` it.
 
     Every method raises ClientError when the service refuses or does not answer.
@@ -76,10 +77,6 @@ class Client(TrialCalls):
     def fine_tunes(self) -> Iterator[Document]:
         """All fine-tunes, the newest first."""
         return self._items("/v1/fine-tunes")
-
-    def cancel_job(self, job_id: int) -> Document:
-        """Cancels a job."""
-        return self._call("POST", f"/v1/jobs/{job_id}:cancel")
 
     def followed_fine_tune(self, fine_tune_id: int, poll_seconds: float = 0.5) -> Iterator[Document]:
         """The fine-tune again and again until it has ended."""

@@ -72,10 +72,15 @@ class Calls:
             raise UnreachableError(message) from error
         except ValueError as error:  # before anything was sent
             raise ClientError(f"expected a document that JSON can hold, got one with {error}") from error
-        try:
-            document = answer.json()
-        except ValueError:
-            document = {"status": answer.status_code, "detail": answer.text[:200]}
-        if answer.is_error:
-            raise ClientError(str(document.get("detail", answer.reason_phrase)), document)
-        return document  # type: ignore[no-any-return]
+        return document_of(answer)
+
+
+def document_of(answer: httpx.Response) -> Document:
+    """What the service answered; raises ClientError if it refused."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = {"status": answer.status_code, "detail": answer.text[:200]}
+    if answer.is_error:
+        raise ClientError(str(document.get("detail", answer.reason_phrase)), document)
+    return document  # type: ignore[no-any-return]

@@ -112,11 +112,11 @@ class Worker:
             try:
                 self._done(job, progress, conclusion)
             except AppError as error:  # what is wrong shows only when it is to be stored
-                self._failed(job, error)
+                self._failed(job, progress, error)
         elif self.stopping.is_set():
-            self._given_back(job)
+            self._given_back(job, progress)
         elif failure is not None:
-            self._failed(job, failure)
+            self._failed(job, progress, failure)
 
     def _beat(self, job: ClaimedJob, progress: Progress, ended: threading.Event) -> None:
         pause = min(_MAX_HEARTBEAT_SECONDS, self.settings.lease_seconds / 3.0)
@@ -138,8 +138,9 @@ class Worker:
             queue.end_cancelled(session, job)
         _logger.info("job %d (%s) was cancelled", job.id, job.kind)
 
-    def _given_back(self, job: ClaimedJob) -> None:
+    def _given_back(self, job: ClaimedJob, progress: Progress) -> None:
         with self.database.write() as session:
+            queue.progress(session, job, self.settings.lease_seconds, *progress.taken())
             queue.give_back(session, job)
         _logger.info("job %d (%s) was given back, since this worker ends", job.id, job.kind)
 
@@ -154,10 +155,11 @@ class Worker:
         if not beat.is_held:
             _logger.warning("job %d (%s) was taken over by another worker; its result is dropped", job.id, job.kind)
 
-    def _failed(self, job: ClaimedJob, error: Exception) -> None:
+    def _failed(self, job: ClaimedJob, progress: Progress, error: Exception) -> None:
         is_retryable = not isinstance(error, AppError) or isinstance(error, RetryableError)
         _logger.error("job %d (%s) failed in attempt %d", job.id, job.kind, job.attempt, exc_info=error)
         with self.database.write() as session:
+            queue.progress(session, job, self.settings.lease_seconds, *progress.taken())
             queue.fail(session, job, f"{type(error).__name__}: {error}", is_retryable)
 
 
