@@ -51,6 +51,7 @@ def serve(
     with reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        queue.limits(settings.job_limits)  # what the worker would refuse is refused here, where somebody sees it
         service = create_app(settings, migrate=True, say=_say)
         config = uvicorn.Config(service, settings.host, settings.port, log_level="warning", access_log=False)
         beside: list[ChildProcess] = []

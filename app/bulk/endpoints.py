@@ -25,6 +25,10 @@ _FILES: dict[str, Any] = {
     JSON_LINES: {"schema": {"type": "string"}, "example": '{"architecture": "|nor_conv_3x3~0|+…", "value": 0.93}\n'},
     PARQUET: {"schema": {"type": "string", "format": "binary"}, "example": "(a Parquet file)"},
 }
+_RESULT: dict[str, Any] = {
+    "schema": {"type": "string"},
+    "example": '"index","architecture_id","genotype","mean",…\n0,"9b2f5c1d7e8a4b3c9d0e1f2a3b4c5d6e","|nor_conv_3x3~0|+…",0.942,…\n',
+}
 _ARCHITECTURES = {
     JSON: {"schema": PredictionRequest.model_json_schema(), "example": REQUEST_EXAMPLE},
     **_FILES,
@@ -80,7 +84,7 @@ async def import_observations(request: Request, database: DatabaseDep, response:
     "`architecture_id`, `genotype`, `mean`, `std`, `lower`, `upper`, `ood_score` and `error`. 409 until the job is done.",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {PARQUET: {}, CSV: {}}, "description": "The file."},
+        200: {"content": {PARQUET: _FILES[PARQUET], CSV: _RESULT}, "description": "The file."},
         **problems(404, 409),
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Request, Response, status
 from starlette.concurrency import run_in_threadpool
@@ -34,6 +34,7 @@ from app.schemas import example, problems
 from app.tasks import service as tasks
 
 ARCHIVE_TYPE = "application/zip"
+_ARCHIVE: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}, "example": "(a ZIP archive)"}
 COMPARE_JOB_EXAMPLE = {
     **JOB_EXAMPLE, "kind": "compare", "state": "queued", "percent": 0.0, "stage": "", "result": None, "attempts": 0,
     "payload": {**COMPARE_REQUEST_EXAMPLE, "task_id": 1}, "started_at": None, "finished_at": None,
@@ -74,7 +75,7 @@ def show_model_version(database: DatabaseDep, version: str) -> ModelVersionReply
     description="The version as one file: a ZIP archive of `manifest.json` and `weights.safetensors`, which another service "
     "takes. It holds no code.",
     response_class=Response,
-    responses={200: {"content": {ARCHIVE_TYPE: {}}, "description": "The archive."}, **problems(404)},
+    responses={200: {"content": {ARCHIVE_TYPE: _ARCHIVE}, "description": "The archive."}, **problems(404)},
 )
 def download_model_version(database: DatabaseDep, inference: InferenceDep, version: str) -> Response:
     with database.read() as session:
@@ -99,7 +100,7 @@ def download_model_version(database: DatabaseDep, inference: InferenceDep, versi
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {ARCHIVE_TYPE: {"schema": {"type": "string", "format": "binary"}, "example": "(a ZIP archive)"}},
+            "content": {ARCHIVE_TYPE: _ARCHIVE},
         }
     },
 )

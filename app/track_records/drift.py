@@ -18,8 +18,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.inference import effective_version
-from app.tables import DriftRecord, TaskRecord
+from app.inference import champion_id, effective_version, pinned_versions
+from app.tables import DriftRecord, ObservationRecord, TaskRecord
 from app.track_records.repository import Pair, newest_observation, pairs
 
 PROMISED, SUSPECTED = 0.1, 0.3
@@ -51,16 +51,22 @@ def course(statistic: float, num_pairs: int, new: Sequence[Pair]) -> Course:
 
 
 def stale_tasks(session: Session) -> Sequence[int]:
-    """The tasks with observations that were not looked at yet: a read."""
-    settled = clock.now(session) - timedelta(seconds=SETTLING_SECONDS)
-    found = []
-    for task_id in session.scalars(select(TaskRecord.id).where(TaskRecord.revision > 0).order_by(TaskRecord.id)):
-        version = effective_version(session, task_id)
-        known = None if version is None else session.get(DriftRecord, (task_id, version))
-        seen = 0 if known is None else known.last_observation_id
-        if version is not None and newest_observation(session, task_id, settled) > seen:
-            found.append(task_id)
-    return found
+    """The tasks with observations that were not looked at yet: a few reads, however many tasks there are."""
+    champion, pinned = champion_id(session), pinned_versions(session)
+    own, settled = ObservationRecord, clock.now(session) - timedelta(seconds=SETTLING_SECONDS)
+    newest = select(own.id).where(own.task_id == TaskRecord.id, own.created_at < settled).order_by(own.id.desc())
+    query = select(TaskRecord.id, newest.limit(1).correlate(TaskRecord).scalar_subquery())
+    seen = {
+        (task_id, version): last
+        for task_id, version, last in session.execute(
+            select(DriftRecord.task_id, DriftRecord.model_version_id, DriftRecord.last_observation_id)
+        )
+    }
+    return [
+        task_id
+        for task_id, last in session.execute(query.where(TaskRecord.revision > 0).order_by(TaskRecord.id))
+        if (version := pinned.get(task_id, champion)) is not None and (last or 0) > seen.get((task_id, version), 0)
+    ]
 
 
 def look(session: Session, task_id: int) -> DriftRecord | None:

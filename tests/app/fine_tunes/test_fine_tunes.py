@@ -121,6 +121,19 @@ def test_only_what_was_observed_since_the_last_one_counts(
     assert started(database, settings, fine_tune_after=10) is not None
 
 
+def test_a_fine_tune_that_was_cancelled_is_not_started_again_by_the_same_observations(
+    client: TestClient, database: Database, settings: Settings, post_task: Any, cells: Cells, observe: Any
+) -> None:
+    post_task()
+    observe("digits", cells[:10], [0.5] * 10)
+    job_id = started(database, settings, fine_tune_after=10)
+    client.post(f"/v1/jobs/{job_id}:cancel")
+
+    assert started(database, settings, fine_tune_after=10) is None
+    observe("digits", cells[10:20], [0.5] * 10)
+    assert started(database, settings, fine_tune_after=10) is not None
+
+
 def test_shipped_observations_start_no_fine_tune(
     database: Database, settings: Settings, post_task: Any, cells: Cells, observe: Any
 ) -> None:
