@@ -126,8 +126,15 @@ def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file.")],
     url: UrlOption = DEFAULT_URL,
     direct: Annotated[bool, typer.Option(help="Write into the database of the settings, without a service.")] = False,
+    as_job: Annotated[bool, typer.Option(help="Let a worker of the service do it: all rows or none.")] = False,
 ) -> None:
     """Imports a file of observations into a task."""
+    if direct and as_job:
+        raise typer.BadParameter("expected --direct or --as-job, got both")
+    if as_job:
+        with reported_errors(), Client(url) as client:
+            _say_imported(client.finished_job(client.import_file(task, file)["id"])["result"])
+        return
     with reported_errors():
         batches = observation_files.batches(observation_files.read(file))
         num_created = num_duplicates = 0
@@ -135,7 +142,11 @@ def import_file(
         for reply in tqdm(replies, unit=" batches", disable=None):
             num_created += reply["num_created"]
             num_duplicates += reply["num_duplicates"]
-    typer.echo(f"{num_created} observations recorded, {num_duplicates} were there before")
+    _say_imported({"num_created": num_created, "num_duplicates": num_duplicates})
+
+
+def _say_imported(counts: dict[str, Any]) -> None:
+    typer.echo(f"{counts['num_created']} observations recorded, {counts['num_duplicates']} were there before")
 
 
 def _posted(url: str, task: str, batches: Iterator[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

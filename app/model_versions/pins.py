@@ -10,6 +10,7 @@ from app.inference import effective_version, pinned_version
 from app.model_versions import repository, service
 from app.model_versions.schemas import PinOut, PinsOut
 from app.tables import PinRecord, TaskRecord
+from app.tasks import repository as task_repository
 
 
 def pin(session: Session, task: TaskRecord, version: str, reason: str) -> PinOut:
@@ -48,7 +49,7 @@ def history(session: Session, task: TaskRecord) -> PinsOut:
 
 def _changed(session: Session, task: TaskRecord, version: str | None, reason: str) -> PinOut:
     record = repository.add_pin(session, task.id, version, reason)
-    if task.revision:
+    if task.revision or task_repository.has_observed_sibling(session, task):
         queue.enqueue_adaptation(session, task.id)
     return _shown(record)
 

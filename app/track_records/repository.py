@@ -17,6 +17,9 @@ from sqlalchemy.sql.elements import ColumnElement
 from app.observations import repository as observations
 from app.tables import ObservationRecord, PredictionRecord, TaskRecord
 
+MAX_OBSERVATIONS = 50_000
+"""Of a task, the newest: so that the answer takes as long however many there are."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -46,14 +49,14 @@ def pairs(
     before: datetime | None = None,
 ) -> Sequence[Pair]:
     """The newest pairs of the task, the oldest of them first: of one version or of all, of observations after the one of that
-    id, and posted before that moment."""
+    id, and posted before that moment; among its newest `MAX_OBSERVATIONS`."""
     own, logged = ObservationRecord, PredictionRecord
     chosen = (
         select(own.id.label("observation_id"), own.value, func.max(logged.id).label("prediction_id"))
         .join(logged, and_(logged.task_id == own.task_id, logged.architecture_id == own.architecture_id))
         .where(
             own.task_id == task.id,
-            own.id > after,
+            own.id > max(after, _oldest(session, task.id)),
             own.status == "ok",
             own.supersedes_id.is_(None),
             own.superseded_by_id.is_(None),
@@ -83,6 +86,13 @@ def pairs(
         .order_by(chosen.c.observation_id, logged.id)
     )
     return [Pair(*row) for row in session.execute(query)]
+
+
+def _oldest(session: Session, task_id: int) -> int:
+    """The id of the newest observation that is too old to be looked at; 0 if none is."""
+    own = ObservationRecord
+    query = select(own.id).where(own.task_id == task_id).order_by(own.id.desc()).offset(MAX_OBSERVATIONS).limit(1)
+    return session.scalar(query) or 0
 
 
 def _is_final(session: Session, task: TaskRecord) -> ColumnElement[bool]:

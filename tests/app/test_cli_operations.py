@@ -177,6 +177,25 @@ def test_a_file_is_scored_and_the_result_written(
     assert len(written.read_text().splitlines()) == 6
 
 
+def test_a_file_is_imported_as_a_job(
+    run: Run, connected: Client, worker: Worker, post_task: Any, cells: Cells, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    post_task()
+    file = tmp_path / "measured.csv"
+    file.write_text("architecture,value\n" + "".join(f"{cell['genotype']},0.5\n" for cell in cells[:5]))
+    finished = connected.finished_job
+
+    def when_the_worker_has_run(job_id: int) -> dict[str, Any]:
+        worker.run_one([queue.IMPORT])
+        return finished(job_id)
+
+    monkeypatch.setattr(connected, "finished_job", when_the_worker_has_run)
+
+    assert run("import", "digits", str(file), "--as-job").stdout == "5 observations recorded, 0 were there before\n"
+    assert run("import", "digits", str(file), "--as-job", "--direct").exit_code == 2
+
+
 def test_a_file_of_another_kind_is_refused_before_it_is_sent(run: Run, tmp_path: Path) -> None:
     (tmp_path / "asked.xls").write_text("")
 
