@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from app.observations import repository as observations
 from app.tables import ObservationRecord, PredictionRecord, TaskRecord
 
-MAX_OBSERVATIONS = 50_000
+MAX_OBSERVATIONS = 20_000
 """Of a task, the newest: so that the answer takes as long however many there are."""
 
 
@@ -104,7 +104,7 @@ def _has_earlier_value() -> ColumnElement[bool]:
     """Of the same architecture and fidelity, corrected and retracted ones included."""
     own, other = ObservationRecord, aliased(ObservationRecord)
     is_earlier = and_(
-        other.task_id == own.task_id,
+        other.task_id + 0 == own.task_id,  # no index for it: SQLite would read the whole task again for each row
         other.architecture_id == own.architecture_id,
         other.id < own.id,
         other.status == "ok",
