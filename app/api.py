@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.access.endpoints import router as access
 from app.architectures.endpoints import router as architectures
+from app.bulk.endpoints import router as bulk
 from app.candidates.endpoints import router as candidates
 from app.fine_tunes.endpoints import router as fine_tunes
 from app.guarded_routes import GuardedRoute, Role, check_rules, rule_of
@@ -20,6 +21,7 @@ from app.predictions.endpoints import router as predictions
 from app.schemas import problem_schemas, problems
 from app.search_spaces.endpoints import router as search_spaces
 from app.tasks.endpoints import router as tasks
+from app.track_records.endpoints import router as track_records
 from app.trials.endpoints import router as trials
 
 PREFIX = "/v1"
@@ -42,6 +44,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     fine_tunes,
     model_versions,
     access,
+    track_records,
+    bulk,
 )
 
 

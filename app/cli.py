@@ -22,9 +22,10 @@ from app import banner, memory, migration, observation_files, queue, worker
 from app.access import audit
 from app.access.callers import SYSTEM
 from app.cli_access import key_app, project_app, show_audit
-from app.cli_errors import reported_errors
+from app.cli_operations import jobs_app, model_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
+from app.console import UrlOption, print_json, reported_errors
 from app.database import Database
 from app.formats.conversion import dag_document
 from app.main import create_app
@@ -45,8 +46,8 @@ app.add_typer(fine_tune_app, name="fine-tune")
 app.add_typer(key_app, name="key")
 app.add_typer(project_app, name="project")
 app.command("audit")(show_audit)
-
-UrlOption = Annotated[str, typer.Option(envvar="ARCHCAST_URL", help="Where the service is.")]
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(model_app, name="model")
 
 
 @app.callback()
@@ -71,6 +72,7 @@ def serve(
     with reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        queue.limits(settings.job_limits)  # what the worker would refuse is refused here, where somebody sees it
         service = create_app(settings, migrate=True, say=_say)
         config = uvicorn.Config(service, settings.host, settings.port, log_level="warning", access_log=False)
         beside: list[ChildProcess] = []
@@ -94,11 +96,11 @@ def _say(text: str) -> None:
 
 @app.command("worker")
 def work(
-    kinds: Annotated[list[str] | None, typer.Option(help="adapt, fine_tune; leave out for all.")] = None,
+    kinds: Annotated[list[str] | None, typer.Option(help="Such as adapt and fine_tune; leave out for all.")] = None,
     once: Annotated[bool, typer.Option(help="Run what is due, then end.")] = False,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Runs queued work: adaptations and fine-tunes."""
+    """Runs queued work: adaptations, fine-tunes, bulk forecasts, imports and comparisons."""
     memory.give_back_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -121,14 +123,40 @@ def work(
         database.close()
 
 
+@app.command()
+def score(
+    task: Annotated[str, typer.Argument(help="Name or id of the task.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file with architectures.")
+    ],
+    out: Annotated[Path, typer.Argument(dir_okay=False, help="The .csv or .parquet file to write.")],
+    url: UrlOption = DEFAULT_URL,
+) -> None:
+    """Forecasts up to a million architectures of a file, as a job."""
+    with reported_errors(), Client(url) as client:
+        queued = client.score_file(task, file)
+        result = client.finished_job(queued["id"])["result"]
+        client.download_result(queued["id"], out)
+        typer.echo(
+            f"{result['num_architectures']} architectures forecast, {result['num_refused']} of them refused: {out}"
+        )
+
+
 @app.command("import")
 def import_file(
     task: Annotated[str, typer.Argument(help="Name or id of the task.")],
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file.")],
     url: UrlOption = DEFAULT_URL,
     direct: Annotated[bool, typer.Option(help="Write into the database of the settings, without a service.")] = False,
+    as_job: Annotated[bool, typer.Option(help="Let a worker of the service do it: all rows or none.")] = False,
 ) -> None:
     """Imports a file of observations into a task."""
+    if direct and as_job:
+        raise typer.BadParameter("expected --direct or --as-job, got both")
+    if as_job:
+        with reported_errors(), Client(url) as client:
+            _say_imported(client.finished_job(client.import_file(task, file)["id"])["result"])
+        return
     with reported_errors():
         batches = observation_files.batches(observation_files.read(file))
         num_created = num_duplicates = 0
@@ -136,7 +164,11 @@ def import_file(
         for reply in tqdm(replies, unit=" batches", disable=None):
             num_created += reply["num_created"]
             num_duplicates += reply["num_duplicates"]
-    typer.echo(f"{num_created} observations recorded, {num_duplicates} were there before")
+    _say_imported({"num_created": num_created, "num_duplicates": num_duplicates})
+
+
+def _say_imported(counts: dict[str, Any]) -> None:
+    typer.echo(f"{counts['num_created']} observations recorded, {counts['num_duplicates']} were there before")
 
 
 def _posted(url: str, task: str, batches: Iterator[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
@@ -183,7 +215,7 @@ def predict(
         lines = architectures or ([] if onnx else [line.strip() for line in sys.stdin if line.strip()])
         answer = client.predict(task, [*map(_notation, lines), *(onnx or [])])
         if as_json:
-            _print_json(answer)
+            print_json(answer)
             return
         good = sorted((one for one in answer["predictions"] if one["rank"]), key=lambda one: one["rank"])
         for one in good:
@@ -202,7 +234,7 @@ def convert(
 ) -> None:
     """Prints the DAG document of the network in an ONNX file."""
     with reported_errors():
-        _print_json(dag_document(file))
+        print_json(dag_document(file))
 
 
 @app.command()
@@ -221,7 +253,7 @@ def ask(
         members = {"lease_seconds": lease_seconds, "acquisition": acquisition, "constraints": constraint or []}
         answer = client.suggest_trials(task, worker_id, count, **members)
         if as_json:
-            _print_json(answer)
+            print_json(answer)
             return
         for one in answer["trials"]:
             typer.echo(f"{one['id']}  {one['genotype']}  --token {one['lease_token']}")
@@ -266,7 +298,7 @@ def create_task(
     with reported_errors(), Client(url) as client:
         measured = {"name": metric, "unit": unit, "direction": direction}
         given = {key: value for key, value in optional.items() if value is not None}
-        _print_json(client.create_task(name, space, dataset, measured, **given))
+        print_json(client.create_task(name, space, dataset, measured, **given))
 
 
 @task_app.command("list")
@@ -286,7 +318,7 @@ def list_tasks(url: UrlOption = DEFAULT_URL) -> None:
 def show_task(task: str, url: UrlOption = DEFAULT_URL) -> None:
     """Shows one task."""
     with reported_errors(), Client(url) as client:
-        _print_json(client.task(task))
+        print_json(client.task(task))
 
 
 @fine_tune_app.command("start")
@@ -349,10 +381,6 @@ def _notation(line: str) -> Any:
         return json.loads(line)
     except ValueError:
         return line
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def main() -> None:

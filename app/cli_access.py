@@ -16,8 +16,8 @@ from app import migration
 from app.access import audit, keys
 from app.access.callers import SYSTEM
 from app.access.schemas import KeyIn
-from app.cli_errors import reported_errors
 from app.client import DEFAULT_URL, Client
+from app.console import reported_errors
 from app.database import Database
 from app.settings import Settings
 from app.validation import error_items, invalid_content

@@ -9,6 +9,7 @@ from typing import Any
 from app.client_access import AccessCalls
 from app.client_calls import DEFAULT_URL, ClientError, Document
 from app.client_formats import as_notations, with_notation
+from app.client_operations import OperationCalls
 from app.client_trials import LeaseLostError, Trial, TrialCalls
 
 __all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError", "Trial"]
@@ -16,7 +17,7 @@ __all__ = ["DEFAULT_URL", "Client", "ClientError", "Document", "LeaseLostError",
 _FINAL_STATES = ("done", "failed", "cancelled")
 
 
-class Client(TrialCalls, AccessCalls):
+class Client(TrialCalls, AccessCalls, OperationCalls):
     """Speaks to one service. Use as a context manager, or `close` it.
 
     Every method raises ClientError when the service refuses or does not answer.
@@ -53,10 +54,6 @@ class Client(TrialCalls, AccessCalls):
     def model_versions(self, **query: Any) -> Iterator[Document]:
         """All model versions; `query` may have sort, fields, origin, since and before."""
         return self._items("/v1/model-versions", query)
-
-    def jobs(self, **query: Any) -> Iterator[Document]:
-        """All jobs, the newest first; `query` may have sort, fields, kind, state, since and before."""
-        return self._items("/v1/jobs", query)
 
     def declare_search_space(self, name: str, definition: Mapping[str, Any], description: str = "") -> Document:
         """Registers a search space of one's own."""
@@ -130,10 +127,6 @@ class Client(TrialCalls, AccessCalls):
     def fine_tunes(self, **query: Any) -> Iterator[Document]:
         """All fine-tunes, the newest first; `query` may have sort, fields, state, since and before."""
         return self._items("/v1/fine-tunes", query)
-
-    def cancel_job(self, job_id: int) -> Document:
-        """Cancels a job."""
-        return self._create(f"/v1/jobs/{job_id}:cancel")
 
     def followed_fine_tune(self, fine_tune_id: int, poll_seconds: float = 0.5) -> Iterator[Document]:
         """The fine-tune again and again until it has ended."""

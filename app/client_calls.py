@@ -140,17 +140,21 @@ class Calls:
         except ValueError as error:  # before anything was sent
             raise ClientError(f"expected a document that JSON can hold, got one with {error}") from error
         self._has_answered = True
-        try:
-            document = answer.json()
-        except ValueError:
-            document = {"status": answer.status_code, "detail": answer.text[:200]}
-        if answer.is_error:
-            raise ClientError(
-                str(document.get("detail", answer.reason_phrase)), document, answer.headers.get("Retry-After")
-            )
-        read = Answer(document)
-        read.etag = answer.headers.get("ETag")
-        return read
+        return document_of(answer)
+
+
+def document_of(answer: httpx.Response) -> Answer:
+    """What the service answered; raises ClientError if it refused."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = {"status": answer.status_code, "detail": answer.text[:200]}
+    if answer.is_error:
+        detail = str(document.get("detail", answer.reason_phrase))
+        raise ClientError(detail, document, answer.headers.get("Retry-After"))
+    read = Answer(document)
+    read.etag = answer.headers.get("ETag")
+    return read
 
 
 def _pause_seconds(error: ClientError, number: int) -> float:

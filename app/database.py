@@ -50,6 +50,7 @@ class Turn(IntEnum):
     CHANGE_CHAMPION = 7_275_833
     SCHEDULE_FINE_TUNE = 7_275_834
     FIRST_KEY = 7_275_840
+    CLAIM_LIMITED = 7_275_835
 
 
 class Database:

@@ -94,9 +94,24 @@ def parse_json(body: bytes) -> Any:
     return document
 
 
+def media_type_of(request: Request) -> str:
+    """What the body is declared as, without parameters; empty: nothing."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def require_type(request: Request, *allowed: str) -> str:
+    """What the body is declared as; raises UnsupportedMediaTypeError if it is none of these."""
+    media_type = media_type_of(request)
+    if media_type not in allowed:
+        raise UnsupportedMediaTypeError(
+            f"expected the header 'Content-Type: {' or '.join(allowed)}', got {media_type[:80] or 'none'!r}"
+        )
+    return media_type
+
+
 def require_json(request: Request) -> None:
     """Refuses a body that is not declared as JSON; raises UnsupportedMediaTypeError."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request)
     is_json = media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
     )

@@ -35,12 +35,40 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InvalidContentError: if the file has another ending or a row cannot be read; names the row.
     """
+    for number, row in enumerate(_rows(path), start=1):
+        yield _observation(row, f"{path.name}, row {number}")
+
+
+def architectures(path: Path) -> Iterator[object]:
+    """The column `architecture` of a file, by its ending; other columns are left out.
+
+    Raises:
+        InvalidContentError: see `read`.
+    """
+    for number, row in enumerate(_rows(path), start=1):
+        if _is_empty(row.get("architecture")):
+            raise InvalidContentError(f"{path.name}, row {number}: expected an architecture, got none")
+        yield _notation(row["architecture"])
+
+
+def count(path: Path) -> int:
+    """How many rows the file has.
+
+    Raises:
+        InvalidContentError: see `read`.
+    """
+    return sum(1 for _ in _rows(path))
+
+
+def _rows(path: Path) -> Iterator[Row]:
     readers = {".csv": _csv_rows, ".jsonl": _json_rows, ".parquet": _parquet_rows}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise InvalidContentError(f"expected a file that ends in {', '.join(readers)}, got {path.name!r}")
-    for number, row in enumerate(reader(path), start=1):
-        yield _observation(row, f"{path.name}, row {number}")
+    try:
+        yield from reader(path)
+    except (ValueError, csv.Error, RecursionError) as error:  # not text, not Parquet, a field without end
+        raise InvalidContentError(f"{path.name}: expected a file that can be read, got {error!s:.300}") from error
 
 
 def batches(observations: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -78,6 +80,12 @@ class Settings(BaseSettings):
     )
     fine_tune_after: int = Field(default=200, ge=0, description="Fine-tune after so many new observations; 0: never.")
     fine_tune_every_hours: float = Field(default=0.0, ge=0.0, description="Fine-tune on this schedule; 0: never.")
+    fine_tune_cron: str = Field(
+        default="", max_length=256, description="Fine-tune at these times (cron expression, UTC); empty: never."
+    )
+    fine_tune_on_drift: bool = Field(
+        default=True, description="Fine-tune when forecasts of a task no longer hold what they promise."
+    )
 
     load_shipped: bool = Field(
         default=True, description="Load the evaluated architectures that come with the program into a new database."
@@ -87,6 +95,14 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=60.0, gt=0.0, description="How long a job of a worker that stopped answering waits."
     )
+    job_limits: dict[str, int] = Field(
+        default_factory=dict,
+        description='How many jobs of a kind run at once over all workers, such as {"fine_tune": 2}; 0: no limit.',
+    )
+    max_scored_architectures: int = Field(
+        default=1_000_000, ge=1, description="Most architectures in one bulk forecast."
+    )
+    max_imported_observations: int = Field(default=500_000, ge=1, description="Most observations in one imported file.")
     trial_sweep_seconds: float = Field(
         default=1.0, gt=0.0, description="How often the service looks for trials whose lease ran out."
     )
@@ -143,6 +159,16 @@ class Settings(BaseSettings):
             url = f"sqlite:///{self.data_dir.absolute() / 'archcast.sqlite3'}"
             object.__setattr__(self, "database_url", url)  # frozen for everybody else
         return self
+
+    @field_validator("fine_tune_cron")
+    @classmethod
+    def _is_cron_expression(cls, value: str) -> str:
+        try:
+            if value:
+                CronSim(value, datetime.now(UTC))
+        except CronSimError as error:
+            raise ValueError(f"expected a cron expression such as '0 3 * * *', got {value!r}: {error}") from error
+        return value
 
     def as_environment(self) -> dict[str, str]:
         """The variables from which another process reads these settings."""

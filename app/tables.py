@@ -228,6 +228,20 @@ class PromotionRecord(Table):
     promoted: Mapped[bool]
     reason: Mapped[str] = mapped_column(Text)
     comparison: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), unique=True)  # a fine-tune decides once
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class PinRecord(Table):
+    """A task is pinned to a model version from here on, or is not any more. Append-only: the newest of a task counts."""
+
+    __tablename__ = "pins"
+    __table_args__ = (Index("ix_pins_task_id_id", "task_id", "id"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
+    model_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))  # None: unpinned
+    reason: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
 
@@ -268,14 +282,40 @@ class PredictionRecord(Table):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
 
 
+class DriftRecord(Table):
+    """How the forecasts of one model version have held on one task, counted on with every observation of a forecast."""
+
+    __tablename__ = "drift"
+
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
+    model_version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"), primary_key=True)
+    last_observation_id: Mapped[int] = mapped_column(RowId)  # the newest that was looked at
+    num_pairs: Mapped[int]
+    num_misses: Mapped[int]  # values outside the 90 % interval that was forecast
+    statistic: Mapped[float]  # of the running test; 0: nothing speaks for drift
+    num_alarms: Mapped[int]
+    alarmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ScheduleRecord(Table):
+    """The last moment of a schedule that was acted upon, so that each is acted upon once."""
+
+    __tablename__ = "schedules"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    expression: Mapped[str] = mapped_column(String(256))
+    acted_at: Mapped[datetime] = mapped_column(UtcDateTime)  # the moment of the schedule, not of the acting
+
+
 class JobRecord(Table):
-    """Durable work (adapt, fine-tune, import), claimed under a lease so that a dead worker's job is taken over."""
+    """Durable work, claimed under a lease so that a dead worker's job is taken over. `app/queue.py` has its kinds and rules."""
 
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_state_kind_id", "state", "kind", "id"), Index("ix_jobs_kind_id", "kind", "id"))
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))  # adapt | fine_tune
+    kind: Mapped[str] = mapped_column(String(16))
     state: Mapped[str] = mapped_column(String(16), default="queued")  # queued | running | done | failed | cancelled
     dedupe_key: Mapped[str | None] = mapped_column(
         String(128), unique=True
@@ -289,11 +329,36 @@ class JobRecord(Table):
     log_tail: Mapped[str] = mapped_column(Text, default="")
     attempts: Mapped[int] = mapped_column(default=0)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    lease_number: Mapped[int] = mapped_column(
+        default=0
+    )  # one more with every claim: what an earlier one writes is refused
     lease_owner: Mapped[str | None] = mapped_column(String(64))
-    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # while queued: not to be claimed before
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class JobCheckpointRecord(Table):
+    """How far a job is, so that whoever takes it over goes on from there."""
+
+    __tablename__ = "job_checkpoints"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+    content: Mapped[bytes] = mapped_column(LargeBinary)  # safetensors, or nothing
+    saved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class JobFileRecord(Table):
+    """A part of a file that a job reads or makes. Parts are numbered from 0."""
+
+    __tablename__ = "job_files"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(8), primary_key=True)  # input | result
+    number: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class TrialRecord(Table):

@@ -1,7 +1,7 @@
 """Runs queued work: claims a job, runs it under a heartbeat, ends it. Any number of workers may run, on any machine.
 
-Adaptations run in this process, one after the other. A fine-tune runs in a process of its own, so that it delays no
-adaptation and leaves no memory behind.
+Adaptations run in this process, one after the other. Fine-tunes have a process of their own while there are any, and so has
+other long work, so that they delay no adaptation and leave no memory behind.
 """
 
 from __future__ import annotations
@@ -14,68 +14,26 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from app import queue
 from app.database import Database
 from app.errors import AppError, RetryableError
-from app.fine_tunes import service as fine_tunes
-from app.inference import Relations, Versions, adapt_task, warm_up
+from app.fine_tunes import schedule
+from app.inference import Versions, warm_up
+from app.jobs.progress import Conclusion, JobStore, Progress, Work
 from app.queue import ClaimedJob
 from app.settings import Settings
+from app.work import services
 
 _MAX_HEARTBEAT_SECONDS = 1.0
 _TRIGGER_SECONDS = 5.0
 _RESTART_SECONDS = 5.0
 _STOP_SECONDS = 30.0
 _logger = logging.getLogger(__name__)
-
-Conclusion = Callable[[Session], Mapping[str, Any]]
-"""Stores what a job made and says it for the job's record; runs in the transaction that ends the job."""
-Work = Callable[[Mapping[str, Any], "Progress"], Conclusion]
-
-
-class Progress:
-    """How far a running job is, kept in memory until the next heartbeat. May be called from any thread."""
-
-    def __init__(self, stopping: threading.Event) -> None:
-        self._stopping = stopping
-        self._cancelled = threading.Event()
-        self._lock = threading.Lock()
-        self._percent: float | None = None
-        self._stage: str | None = None
-        self._lines: list[str] = []
-
-    def report(self, percent: float, stage: str) -> None:
-        """Notes how far the job is; a new stage becomes a line of its log."""
-        with self._lock:
-            if stage != self._stage:
-                self._lines.append(stage)
-            self._percent, self._stage = percent, stage
-
-    def should_stop(self) -> bool:
-        """Whether the job was cancelled or lost, or the worker ends."""
-        return self._cancelled.is_set() or self._stopping.is_set()
-
-    @property
-    def is_cancelled(self) -> bool:
-        """Whether the job was cancelled or lost."""
-        return self._cancelled.is_set()
-
-    def cancel(self) -> None:
-        """Asks the job to stop."""
-        self._cancelled.set()
-
-    def taken(self) -> tuple[float | None, str | None, str | None]:
-        """Percent, stage and the new lines since the last call."""
-        with self._lock:
-            lines, self._lines = self._lines, []
-            return self._percent, self._stage, "; ".join(lines) or None
 
 
 @dataclass(frozen=True)
@@ -88,13 +46,19 @@ class Worker:
     work: Mapping[str, Work]
     stopping: threading.Event
     owner: str
+    limits: Mapping[str, int]
 
     @classmethod
     def of(cls, settings: Settings, database: Database, stopping: threading.Event) -> Worker:
-        """A worker for all kinds of jobs."""
+        """A worker for all kinds of jobs.
+
+        Raises:
+            InvalidContentError: if the settings limit a kind of job that there is not.
+        """
         owner = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
         versions = Versions(database)
-        return cls(settings, database, versions, services(database, versions), stopping, owner)
+        work = services(settings, database, versions)
+        return cls(settings, database, versions, work, stopping, owner, queue.limits(settings.job_limits))
 
     def run_adaptations(self) -> None:
         """Runs adaptations as they come, the first as quickly as the others."""
@@ -104,7 +68,7 @@ class Worker:
             _logger.exception("expected a champion to warm up with, got an error; going on without")
         self.run([queue.ADAPT])
 
-    def run(self, kinds: Sequence[str]) -> None:
+    def run(self, kinds: Collection[str]) -> None:
         """Runs jobs of these kinds as they come."""
         while not self.stopping.is_set():
             try:
@@ -115,20 +79,20 @@ class Worker:
             if not found:
                 self.stopping.wait(self.settings.worker_poll_seconds)
 
-    def run_one(self, kinds: Sequence[str]) -> bool:
+    def run_one(self, kinds: Collection[str]) -> bool:
         """Claims and runs one job; False if none is due."""
         with self.database.read() as session:
-            if not queue.has_work(session, kinds):
+            if not queue.has_work(session, kinds, self.limits):
                 return False
         with self.database.write() as session:
-            job = queue.claim(session, self.owner, kinds, self.settings.lease_seconds)
+            job = queue.claim(session, self.owner, kinds, self.settings.lease_seconds, self.limits)
         if job is None:
             return False
         self._run(job)
         return True
 
     def _run(self, job: ClaimedJob) -> None:
-        progress = Progress(self.stopping)
+        progress = Progress(self.stopping, JobStore(self.database, job))
         ended = threading.Event()
         heart = threading.Thread(
             target=self._beat, args=(job, progress, ended), name=f"heartbeat-{job.id}", daemon=True
@@ -145,11 +109,14 @@ class Worker:
         if progress.is_cancelled:
             self._cancelled(job)
         elif conclusion is not None:
-            self._done(job, progress, conclusion)
+            try:
+                self._done(job, progress, conclusion)
+            except AppError as error:  # what is wrong shows only when it is to be stored
+                self._failed(job, progress, error)
         elif self.stopping.is_set():
-            self._given_back(job)
+            self._given_back(job, progress)
         elif failure is not None:
-            self._failed(job, failure)
+            self._failed(job, progress, failure)
 
     def _beat(self, job: ClaimedJob, progress: Progress, ended: threading.Event) -> None:
         pause = min(_MAX_HEARTBEAT_SECONDS, self.settings.lease_seconds / 3.0)
@@ -160,61 +127,54 @@ class Worker:
                 _logger.exception("expected to report job %d, got an error; trying again", job.id)
 
     def _report(self, job: ClaimedJob, progress: Progress) -> None:
-        percent, stage, line = progress.taken()
+        news = progress.taken()
         with self.database.write() as session:
-            beat = queue.progress(session, job.id, self.owner, self.settings.lease_seconds, percent, stage, line)
+            beat = queue.progress(session, job, self.settings.lease_seconds, *news)
         if beat.is_cancelled or not beat.is_held:
             progress.cancel()
 
     def _cancelled(self, job: ClaimedJob) -> None:
         with self.database.write() as session:
-            queue.end_cancelled(session, job.id, self.owner)
+            queue.end_cancelled(session, job)
         _logger.info("job %d (%s) was cancelled", job.id, job.kind)
 
-    def _given_back(self, job: ClaimedJob) -> None:
+    def _given_back(self, job: ClaimedJob, progress: Progress) -> None:
         with self.database.write() as session:
-            queue.give_back(session, job.id, self.owner)
+            queue.progress(session, job, self.settings.lease_seconds, *progress.taken())
+            queue.give_back(session, job)
         _logger.info("job %d (%s) was given back, since this worker ends", job.id, job.kind)
 
     def _done(self, job: ClaimedJob, progress: Progress, conclusion: Conclusion) -> None:
-        percent, stage, line = progress.taken()
+        news = progress.taken()
         with self.database.write() as session:
-            beat = queue.progress(session, job.id, self.owner, self.settings.lease_seconds, percent, stage, line)
-            if beat.is_held:
-                queue.finish(session, job.id, self.owner, conclusion(session))
+            beat = queue.progress(session, job, self.settings.lease_seconds, *news)
+            if beat.is_held and beat.is_cancelled:
+                queue.end_cancelled(session, job)
+            elif beat.is_held:
+                queue.finish(session, job, conclusion(session))
         if not beat.is_held:
             _logger.warning("job %d (%s) was taken over by another worker; its result is dropped", job.id, job.kind)
 
-    def _failed(self, job: ClaimedJob, error: Exception) -> None:
+    def _failed(self, job: ClaimedJob, progress: Progress, error: Exception) -> None:
         is_retryable = not isinstance(error, AppError) or isinstance(error, RetryableError)
         _logger.error("job %d (%s) failed in attempt %d", job.id, job.kind, job.attempt, exc_info=error)
         with self.database.write() as session:
-            queue.fail(session, job.id, self.owner, f"{type(error).__name__}: {error}", is_retryable)
+            queue.progress(session, job, self.settings.lease_seconds, *progress.taken())
+            queue.fail(session, job, f"{type(error).__name__}: {error}", is_retryable)
 
 
-def services(database: Database, versions: Versions) -> dict[str, Work]:
-    """What does the work of each kind of job."""
-    relations = Relations()
+class ProcessLane:
+    """Keeps a process for queued jobs of some kinds while there are any. Belongs to one thread."""
 
-    def adapt(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
-        return adapt_task(database, versions, relations, payload["task_id"]).keep
-
-    def fine_tune(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
-        candidate = fine_tunes.run(database, versions, payload, progress.report, progress.should_stop)
-        return lambda session: fine_tunes.conclude(session, candidate)
-
-    return {queue.ADAPT: adapt, queue.FINE_TUNE: fine_tune}
-
-
-class FineTuneSupervisor:
-    """Queues fine-tunes that are due and keeps a process for queued ones. Belongs to one thread."""
-
-    def __init__(self, settings: Settings, database: Database, stopping: threading.Event) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, stopping: threading.Event, kinds: Collection[str]
+    ) -> None:
         self._settings = settings
         self._database = database
         self._stopping = stopping
+        self._kinds = kinds
+        self._limits = queue.limits(settings.job_limits)
         self._process: ChildProcess | None = None
-        self._next_trigger = 0.0
         self._next_start = 0.0
 
     def run(self) -> None:
@@ -229,17 +189,23 @@ class FineTuneSupervisor:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if now >= self._next_trigger:
-            self._next_trigger = now + _TRIGGER_SECONDS
-            with self._database.write() as session:
-                fine_tunes.start_if_due(session, self._settings)
         if (self._process is not None and self._process.is_running) or now < self._next_start:
             return
         with self._database.read() as session:
-            has_work = queue.has_work(session, [queue.FINE_TUNE])
+            has_work = queue.has_work(session, self._kinds, self._limits)
         if has_work:
             self._next_start = now + _RESTART_SECONDS
-            self._process = ChildProcess(["worker", "--kinds", queue.FINE_TUNE, "--once"], self._settings)
+            wanted = [argument for kind in self._kinds for argument in ("--kinds", kind)]
+            self._process = ChildProcess(["worker", *wanted, "--once"], self._settings)
+
+
+def keep_schedules(settings: Settings, database: Database, stopping: threading.Event) -> None:
+    """Looks again and again whether a fine-tune is due, until `stopping` is set. Any number of workers may do so."""
+    while not stopping.wait(_TRIGGER_SECONDS):
+        try:
+            schedule.look(settings, database)
+        except Exception:  # the database may be away for a while; nothing that goes wrong here may end the worker
+            _logger.exception("expected to look for fine-tunes that are due, got an error; trying again")
 
 
 class ChildProcess:
@@ -306,11 +272,15 @@ def run(settings: Settings, database: Database, kinds: Sequence[str], once: bool
         while not stopping.is_set() and worker.run_one(kinds):
             pass
         return
-    supervisor = FineTuneSupervisor(settings, database, stopping)
-    lanes = [threading.Thread(target=worker.run_adaptations, name="adapt")] if queue.ADAPT in kinds else []
+    lanes = []
+    for lane in dict.fromkeys(options.lane for options in queue.KINDS.values()):
+        wanted = [kind for kind in kinds if queue.KINDS[kind].lane == lane]
+        if wanted:
+            run = worker.run_adaptations if lane == "adapt" else ProcessLane(settings, database, stopping, wanted).run
+            lanes.append(threading.Thread(target=run, name=f"{lane}-lane"))
     if queue.FINE_TUNE in kinds:
-        lanes.append(threading.Thread(target=supervisor.run, name="fine-tune-supervisor"))
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        lane.join()
+        lanes.append(threading.Thread(target=keep_schedules, args=(settings, database, stopping), name="schedules"))
+    for one in lanes:
+        one.start()
+    for one in lanes:
+        one.join()

@@ -32,15 +32,25 @@ if TYPE_CHECKING:
         TooSymmetricError,
         UnknownSearchSpaceError,
     )
-    from predictor.fine_tuning import Cancelled, FineTuneConfig, FineTuneResult, LoggedCase, fine_tune
+    from predictor.fine_tuning import (
+        Cancelled,
+        FineTuneCheckpoints,
+        FineTuneConfig,
+        FineTuneResult,
+        LoggedCase,
+        compare,
+        fine_tune,
+    )
     from predictor.formats.onnx_operators import architecture_from_onnx
     from predictor.formats.torch_export import architecture_from_module
     from predictor.meta_predictor import MetaPredictor
     from predictor.prediction import Predictions
+    from predictor.scoring import kendall_tau
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
     from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
     from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task, lower_fidelities
+    from predictor.version_archive import pack, unpack
 
 _HOMES = {
     "ACQUISITIONS": "predictor.acquisition",
@@ -75,12 +85,15 @@ _HOMES = {
     "architecture_from_onnx": "predictor.formats.onnx_operators",
     "architecture_from_module": "predictor.formats.torch_export",
     "Cancelled": "predictor.fine_tuning",
+    "FineTuneCheckpoints": "predictor.fine_tuning",
     "FineTuneConfig": "predictor.fine_tuning",
     "FineTuneResult": "predictor.fine_tuning",
     "LoggedCase": "predictor.fine_tuning",
+    "compare": "predictor.fine_tuning",
     "fine_tune": "predictor.fine_tuning",
     "MetaPredictor": "predictor.meta_predictor",
     "Predictions": "predictor.prediction",
+    "kendall_tau": "predictor.scoring",
     "MAX_ENUMERATED": "predictor.search_spaces.base",
     "Notation": "predictor.search_spaces.base",
     "SearchSpace": "predictor.search_spaces.base",
@@ -96,6 +109,8 @@ _HOMES = {
     "SupportSet": "predictor.tasks",
     "Task": "predictor.tasks",
     "lower_fidelities": "predictor.tasks",
+    "pack": "predictor.version_archive",
+    "unpack": "predictor.version_archive",
 }
 
 
@@ -123,6 +138,7 @@ __all__ = [
     "BenchmarkError",
     "Cancelled",
     "CheckpointError",
+    "FineTuneCheckpoints",
     "FineTuneConfig",
     "FineTuneResult",
     "FormatError",
@@ -155,11 +171,15 @@ __all__ = [
     "architecture_from_module",
     "architecture_from_onnx",
     "built_in_search_spaces",
+    "compare",
     "declared_search_space",
     "fine_tune",
+    "kendall_tau",
     "lower_fidelities",
+    "pack",
     "search_space",
     "select_diverse",
     "shipped_champion",
     "shipped_tasks",
+    "unpack",
 ]

@@ -9,6 +9,8 @@ error.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,13 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from predictor import checkpoint
 from predictor.architecture import Architecture
 from predictor.benchmarks.pools import task_pools
 from predictor.benchmarks.registry import read_all
+from predictor.errors import CheckpointError
 from predictor.meta.episodes import EpisodeConfig, EpisodeSampler, TaskPool, support_pool
 from predictor.meta.outer_loop import Engine, MetaLearnerState, OuterLoop, OuterLoopConfig, inner_engine
 from predictor.meta_predictor import MetaPredictor
-from predictor.meta_training import finished
+from predictor.meta_training import finished, summary
 from predictor.scoring import PairedComparison, score_episodes
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
@@ -32,6 +36,8 @@ _MIN_OBSERVATIONS = 16  # a task with fewer gives no episodes
 _HELD_OUT_SHARE = 0.3
 _MIN_PAIRS = 10
 _SIGNIFICANT = 1.645  # one-sided 5 %
+_TRAINING_PERCENT = 70.0  # of all the work
+_OWN_PROVENANCE = ("commit", "metrics")  # of a manifest: they say nothing about what was made from it
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,23 @@ class FineTuneConfig:
     replay: bool = True
     device: str = ""  # empty: CUDA when there is one
     seed: int = 0
+    checkpoint_every: int = 20  # steps
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_steps", 0), ("tasks_per_batch", 1), ("checkpoint_every", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"expected {name} to be at least {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class FineTuneCheckpoints:
+    """Where a fine-tune keeps how far it is: `save` is called with the step and safetensors, `last` is what was saved last.
+
+    What was saved by a fine-tune of another champion, other data or other settings is not gone on from.
+    """
+
+    save: Callable[[int, bytes], None] = lambda _step, _content: None
+    last: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -79,21 +102,33 @@ def fine_tune(
     config: FineTuneConfig = FineTuneConfig(),
     on_progress: Callable[[float, str], None] = lambda _percent, _stage: None,
     should_stop: Callable[[], bool] = lambda: False,
+    checkpoints: FineTuneCheckpoints = FineTuneCheckpoints(),
 ) -> FineTuneResult:
-    """A candidate that continues the champion, judged against it.
+    """A candidate that continues the champion, judged against it. From a checkpoint it comes out as it would have without
+    the interruption.
 
     Raises:
-        Cancelled: if `should_stop` answered True.
+        Cancelled: if `should_stop` answered True; how far it was is saved.
     """
     on_progress(0.0, "gathering episodes")
-    training, held_out = _split(tasks, config.seed)
+    training, held_out = _split(tasks)
     pools = _pools(champion, training, config.replay)
-    candidate = _trained(champion, pools, config, on_progress, should_stop)
-    comparison, is_better, reason = _judged(champion, candidate, held_out, tasks, logged, on_progress, should_stop)
-    return FineTuneResult(candidate.to_bytes(), dict(candidate.manifest), comparison, is_better, reason)
+    origin = {"parent": champion.version, "data_hash": data_hash(tasks), "fine_tune": asdict(config)}
+    course = _Course(config, origin, checkpoints, on_progress, should_stop)
+    candidate = _trained(champion, pools, course)
+    judgement = _judged(champion, candidate, held_out, tasks, logged, on_progress, should_stop)
+    is_better, reason = verdict(judgement.comparisons)
+    manifest = {**candidate.manifest, "metrics": judgement.metrics}
+    return FineTuneResult(candidate.to_bytes(), manifest, judgement.as_json(), is_better, reason)
 
 
-def _split(tasks: Sequence[MeasuredTask], seed: int) -> tuple[list[MeasuredTask], list[MeasuredTask]]:
+def data_hash(tasks: Sequence[MeasuredTask]) -> str:
+    """32 hexadecimal digits that change whenever anything does that was observed."""
+    lines = [f"{one.task.name} {one.measured.hash}\n" for one in tasks]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
+
+
+def _split(tasks: Sequence[MeasuredTask]) -> tuple[list[MeasuredTask], list[MeasuredTask]]:
     """Every task's architectures in two: to train on, and to judge by. The same architecture falls on the same side in
     every task, since tasks of one space share what they know about it."""
     training, held_out = [], []
@@ -123,13 +158,57 @@ def _pools(champion: MetaPredictor, training: Sequence[MeasuredTask], replay: bo
     return pools
 
 
-def _trained(
-    champion: MetaPredictor,
-    pools: Sequence[TaskPool],
-    config: FineTuneConfig,
-    on_progress: Callable[[float, str], None],
-    should_stop: Callable[[], bool],
-) -> MetaPredictor:
+@dataclass(frozen=True)
+class _Course:
+    """How a fine-tune runs: its settings, what it started from, and whom it tells of its progress."""
+
+    config: FineTuneConfig
+    origin: dict[str, Any]
+    checkpoints: FineTuneCheckpoints
+    on_progress: Callable[[float, str], None]
+    should_stop: Callable[[], bool]
+
+    def go_on(self, loop: OuterLoop) -> None:
+        """Takes over what was saved last, if this very fine-tune saved it."""
+        if self.checkpoints.last is None:
+            return
+        try:
+            saved = checkpoint.from_bytes(self.checkpoints.last)
+            origin = json.loads(bytes(saved.pop("origin").tolist()))
+            if origin != self.origin:
+                raise ValueError("it is of other data, settings or another champion")
+            loop.load_tensors(saved)
+        except (CheckpointError, KeyError, ValueError, RuntimeError) as error:
+            self.on_progress(0.0, f"cannot go on from the checkpoint: {error}")
+            return
+        self.on_progress(self._percent(loop.step), f"going on from step {loop.step}")
+
+    def train(self, loop: OuterLoop, device: str) -> None:
+        """Runs the outer loop to its end; raises Cancelled."""
+        stopped = False
+
+        def on_step(step: int, _loss: float) -> bool:
+            nonlocal stopped
+            stopped = self.should_stop()
+            if stopped or step % self.config.checkpoint_every == 0 or step == self.config.num_steps:
+                self._save(loop)
+            self.on_progress(self._percent(step), f"outer loop on {device}, step {step} of {self.config.num_steps}")
+            return not stopped
+
+        loop.run(self.config.num_steps, inner_engine(self.config.engine), on_step)
+        if stopped:
+            raise Cancelled
+
+    def _save(self, loop: OuterLoop) -> None:
+        origin = torch.tensor(list(json.dumps(self.origin).encode()), dtype=torch.uint8)
+        self.checkpoints.save(loop.step, checkpoint.to_bytes({**loop.tensors(), "origin": origin}))
+
+    def _percent(self, step: int) -> float:
+        return _TRAINING_PERCENT * step / max(self.config.num_steps, 1)
+
+
+def _trained(champion: MetaPredictor, pools: Sequence[TaskPool], course: _Course) -> MetaPredictor:
+    config = course.config
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     encoder = EncoderConfig(**champion.manifest["surrogate"])
     surrogate = Surrogate(SurrogateConfig(encoder))
@@ -143,30 +222,50 @@ def _trained(
         inner=champion.inner_config,
     )
     sampler = EpisodeSampler(pools, EpisodeConfig(config.tasks_per_batch))
-    stopped = False
-
-    def on_step(step: int, _loss: float) -> bool:
-        nonlocal stopped
-        stopped = should_stop()
-        on_progress(70.0 * step / config.num_steps, f"outer loop on {device}, step {step} of {config.num_steps}")
-        return not stopped
-
     if sampler.num_tasks:
-        OuterLoop(state, sampler, outer, config.seed).run(config.num_steps, inner_engine(config.engine), on_step)
-    if stopped:
-        raise Cancelled
+        loop = OuterLoop(state, sampler, outer, config.seed)
+        course.go_on(loop)
+        course.train(loop, device)
+    inherited = {name: value for name, value in champion.manifest.items() if name not in _OWN_PROVENANCE}
     manifest = {
-        **champion.manifest,
-        "parent": champion.version,
-        "metrics": {},  # the champion's own say nothing about the candidate; its comparison is kept with the decision
+        **inherited,
+        **course.origin,
         "fine_tuned_on": sorted(pool.task.name for pool in pools),
-        "fine_tune": asdict(config),
         "device": device,
     }
     built = finished(state, champion.inner_config, encoder, pools or [], manifest) if pools else champion
     kept = {key: champion.manifest[key] for key in ("priors", "widths") if key in champion.manifest}
     tensors_reference = champion.default_reference
     return MetaPredictor(built.surrogate, built.log_step_sizes, tensors_reference, {**built.manifest, **kept})
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Two versions on the same cases, pair by pair, and the second one's figures for each task."""
+
+    comparisons: dict[str, PairedComparison]
+    metrics: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The comparisons as a document."""
+        return {name: asdict(one) for name, one in self.comparisons.items()}
+
+
+def compare(
+    first: MetaPredictor,
+    second: MetaPredictor,
+    tasks: Sequence[MeasuredTask],
+    logged: Sequence[LoggedCase],
+    on_progress: Callable[[float, str], None] = lambda _percent, _stage: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Judgement:
+    """Two versions on what fine-tuning keeps out of training: in the result the first one is called champion, the second one
+    candidate.
+
+    Raises:
+        Cancelled: if `should_stop` answered True.
+    """
+    return _judged(first, second, _split(tasks)[1], tasks, logged, on_progress, should_stop, 0.0)
 
 
 def _judged(
@@ -177,37 +276,44 @@ def _judged(
     logged: Sequence[LoggedCase],
     on_progress: Callable[[float, str], None],
     should_stop: Callable[[], bool],
-) -> tuple[dict[str, Any], bool, str]:
-    def part(start: float, name: str) -> Callable[[float], None]:
+    start: float = 70.0,
+) -> Judgement:
+    share = (100.0 - start) / 4.0
+
+    def part(number: int, name: str) -> Callable[[float], None]:
         def report(fraction: float) -> None:
             if should_stop():
                 raise Cancelled
-            on_progress(start + 10.0 * fraction, name)
+            on_progress(start + share * (number + fraction), name)
 
         return report
 
     numbers = (5, 10)
-    before = score_episodes(champion, held_out, numbers, on_progress=part(70.0, "scoring the champion"))
-    after = score_episodes(candidate, held_out, numbers, on_progress=part(80.0, "scoring the candidate"))
+    before = score_episodes(champion, held_out, numbers, on_progress=part(0, "scoring the champion"))
+    after = score_episodes(candidate, held_out, numbers, on_progress=part(1, "scoring the candidate"))
     comparisons = {
         "episodes_log_likelihood": PairedComparison.of([-s.nll for s in before], [-s.nll for s in after]),
         "episodes_kendall_tau": PairedComparison.of([s.kendall_tau for s in before], [s.kendall_tau for s in after]),
         "logged_log_likelihood": PairedComparison.of(
-            _logged_likelihoods(champion, tasks, logged), _logged_likelihoods(candidate, tasks, logged)
+            _logged_likelihoods(champion, tasks, logged, part(2, "asking the champion what was asked before")),
+            _logged_likelihoods(candidate, tasks, logged, part(3, "asking the candidate what was asked before")),
         ),
     }
     on_progress(100.0, "judged")
-    is_better, reason = verdict(comparisons)
-    return {name: asdict(one) for name, one in comparisons.items()}, is_better, reason
+    return Judgement(comparisons, summary(after))
 
 
 def _logged_likelihoods(
-    meta: MetaPredictor, tasks: Sequence[MeasuredTask], logged: Sequence[LoggedCase]
+    meta: MetaPredictor,
+    tasks: Sequence[MeasuredTask],
+    logged: Sequence[LoggedCase],
+    on_progress: Callable[[float], None],
 ) -> list[float]:
     """Log likelihood, without its constant, of each value under the forecast from what was known when it was asked."""
     likelihoods = []
     adaptations: dict[tuple[int, str], Any] = {}
-    for case in logged:
+    for place, case in enumerate(logged):
+        on_progress(place / len(logged))
         key = (case.task_index, case.support.hash)
         if key not in adaptations:
             measured = tasks[case.task_index]

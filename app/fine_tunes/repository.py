@@ -24,8 +24,8 @@ class NewObservations:
 
 
 def last_job(session: Session) -> JobRecord | None:
-    """The newest fine-tune that was not cancelled."""
-    query = select(JobRecord).where(JobRecord.kind == queue.FINE_TUNE, JobRecord.state != "cancelled")
+    """The newest fine-tune; one that was cancelled counts, or else the same observations would start it again at once."""
+    query = select(JobRecord).where(JobRecord.kind == queue.FINE_TUNE)
     return session.scalar(query.order_by(JobRecord.id.desc()).limit(1))
 
 

@@ -27,6 +27,9 @@ from app.inference.notations import (
 from app.inference.records import (
     MIN_RELATED,
     champion_id,
+    effective_version,
+    pinned_version,
+    pinned_versions,
     referred_architectures,
     stored_architectures,
     task_ids_to_adapt,
@@ -34,18 +37,32 @@ from app.inference.records import (
 from app.inference.relations import Relations
 from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
 from app.inference.shipped import ShippedContents, shipped_contents, shipped_task_names
-from app.inference.training import Candidate, checked_config, default_settings, fine_tune
-from app.inference.versions import ShippedVersion, Versions, shipped_version, version_of
+from app.inference.training import (
+    Candidate,
+    FineTuneRequest,
+    FineTuneStoppedError,
+    SavedFineTune,
+    checked_config,
+    code_version,
+    compare,
+    default_settings,
+    fine_tune,
+)
+from app.inference.versions import ShippedVersion, Versions, packed, shipped_version, unpacked, version_of
+from predictor import kendall_tau
 
 __all__ = [
     "MIN_RELATED",
     "Candidate",
+    "FineTuneRequest",
+    "FineTuneStoppedError",
     "Forecast",
     "Forecaster",
     "Inference",
     "NewAdaptation",
     "ParsedArchitecture",
     "Relations",
+    "SavedFineTune",
     "SearchSpaceSummary",
     "ServedTask",
     "ShippedContents",
@@ -55,11 +72,18 @@ __all__ = [
     "built_in_search_spaces",
     "champion_id",
     "checked_config",
+    "code_version",
+    "compare",
     "declared_search_space",
     "default_settings",
+    "effective_version",
     "fine_tune",
+    "kendall_tau",
+    "packed",
     "parse_architecture",
     "parse_many",
+    "pinned_version",
+    "pinned_versions",
     "referenced_ids",
     "referred_architectures",
     "sampled",
@@ -70,6 +94,7 @@ __all__ = [
     "stored_architectures",
     "summary",
     "task_ids_to_adapt",
+    "unpacked",
     "version_of",
     "warm_up",
 ]

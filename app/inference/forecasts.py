@@ -52,7 +52,9 @@ class ServedTask:
     num_observations: int  # that the answers rest on: repeated measurements counted, lower fidelities not
     adapted_revision: int | None  # the revision that the support set was read at; None: adapted to nothing
     last_observation_id: int
-    champion: str | None  # the model version that new adaptations start from
+    champion: (
+        str | None
+    )  # the model version that new adaptations start from: the champion, or what the task is pinned to
     serial: int  # tells adaptations apart within this process
     project_id: int | None = None  # None: it belongs to all
 
@@ -63,7 +65,7 @@ class ServedTask:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the champion answers and has seen every observation."""
+        """Whether that version answers and has seen every observation."""
         return self.revision == (self.adapted_revision or 0) and self.model_version == self.champion
 
     @property

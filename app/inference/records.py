@@ -21,6 +21,7 @@ from app.tables import (
     ModelVersionRecord,
     NotationRecord,
     ObservationRecord,
+    PinRecord,
     PredictionRecord,
     ProjectRecord,
     SearchSpaceRecord,
@@ -76,6 +77,7 @@ class TaskState:
     task_id: int
     name: str
     revision: int
+    version: str | None  # that its adaptations start from
     adaptation: tuple[object, ...] | None  # equal as long as the adaptation is the same
 
 
@@ -238,9 +240,11 @@ class JudgedPrediction:
     value: float
 
 
-def judged_predictions(session: Session, limit: int) -> list[JudgedPrediction]:
-    """The newest predictions that were logged before their final observation came, each pair of a task once; of tasks that
-    fine-tuning may learn from."""
+def judged_predictions(
+    session: Session, limit: int, newest: int, task_ids: Sequence[int] | None = None
+) -> list[JudgedPrediction]:
+    """The newest predictions that were logged before their final observation came, each pair of a task once; of observations
+    up to the one of the id `newest`, and of these tasks, or of all that fine-tuning may learn from."""
     logged, own = PredictionRecord, ObservationRecord
     query = (
         select(
@@ -250,10 +254,11 @@ def judged_predictions(session: Session, limit: int) -> list[JudgedPrediction]:
         .join(TaskRecord, TaskRecord.id == logged.task_id)
         .outerjoin(ProjectRecord, ProjectRecord.id == TaskRecord.project_id)
         .where(
-            _is_learned_from(),
+            _is_learned_from() if task_ids is None else logged.task_id.in_(task_ids),
             own.status == "ok",
-            own.superseded_by_id.is_(None),
+            or_(own.superseded_by_id.is_(None), own.superseded_by_id > newest),
             own.id > logged.last_observation_id,
+            own.id <= newest,
             own.created_at > logged.created_at,
             or_(own.fidelity.is_(None), own.fidelity >= _final_fidelity()),
         )
@@ -291,11 +296,12 @@ def _is_learned_from() -> ColumnElement[bool]:
 
 
 def task_ids_to_adapt(session: Session) -> list[int]:
-    """The tasks that a new champion is adapted to: the observed ones as in `observed_task_ids`, then those that have an
-    adaptation without observations, from what related tasks say."""
+    """The tasks that a new champion is adapted to, pinned ones left out: the observed ones as in `observed_task_ids`, then
+    those that have an adaptation without observations, from what related tasks say."""
     has_adaptation = select(AdaptationRecord.id).where(AdaptationRecord.task_id == TaskRecord.id).exists()
     query = select(TaskRecord.id).where(TaskRecord.num_observations == 0, has_adaptation).order_by(TaskRecord.id)
-    return [*observed_task_ids(session), *session.scalars(query)]
+    pinned = pinned_versions(session)
+    return [one for one in (*observed_task_ids(session), *session.scalars(query)) if one not in pinned]
 
 
 def observed_siblings(session: Session, context: TaskContext) -> tuple[tuple[int, int], ...]:
@@ -322,6 +328,26 @@ def champion_id(session: Session) -> str | None:
     return session.scalar(select(AliasRecord.model_version_id).where(AliasRecord.name == CHAMPION))
 
 
+def pinned_version(session: Session, task_id: int) -> str | None:
+    """The model version that the task is pinned to."""
+    query = select(PinRecord.model_version_id).where(PinRecord.task_id == task_id)
+    return session.scalar(query.order_by(PinRecord.id.desc()).limit(1))
+
+
+def pinned_versions(session: Session) -> dict[int, str]:
+    """The tasks that are pinned, and to which version."""
+    newest = select(func.max(PinRecord.id)).group_by(PinRecord.task_id)
+    query = select(PinRecord.task_id, PinRecord.model_version_id).where(
+        PinRecord.id.in_(newest), PinRecord.model_version_id.is_not(None)
+    )
+    return {task_id: version for task_id, version in session.execute(query) if version is not None}
+
+
+def effective_version(session: Session, task_id: int) -> str | None:
+    """The model version that the task's adaptations start from: the one that it is pinned to, or else the champion."""
+    return pinned_version(session, task_id) or champion_id(session)
+
+
 def model_version(session: Session, version: str) -> ModelVersionRecord:
     """A model version with its weights.
 
@@ -335,17 +361,17 @@ def model_version(session: Session, version: str) -> ModelVersionRecord:
     return record
 
 
-def newest_adaptation(session: Session, task_id: int, champion: str | None) -> AdaptationRecord | None:
-    """The adaptation that answers for the task: the champion's, or else the newest of an earlier version."""
+def newest_adaptation(session: Session, task_id: int, version: str | None) -> AdaptationRecord | None:
+    """The adaptation that answers for the task: that of this version, or else the newest of another."""
     own = AdaptationRecord
     query = select(own).where(own.task_id == task_id).options(undefer(own.payload))
     return session.scalar(
-        query.order_by((own.model_version_id == champion).desc(), own.created_at.desc(), own.id.desc()).limit(1)
+        query.order_by((own.model_version_id == version).desc(), own.created_at.desc(), own.id.desc()).limit(1)
     )
 
 
 def digest(session: Session) -> tuple[object, ...]:
-    """Changes whenever a task's observations, an adaptation or the champion changed."""
+    """Changes whenever a task's observations, its pin, an adaptation or the champion changed."""
     row = session.execute(
         select(
             select(AliasRecord.model_version_id).where(AliasRecord.name == CHAMPION).scalar_subquery(),
@@ -355,6 +381,7 @@ def digest(session: Session) -> tuple[object, ...]:
             # of every run another one: shows what was replaced, in whatever order several workers' clocks put them
             select(func.sum(AdaptationRecord.seconds)).scalar_subquery(),
             select(func.count(TaskRecord.id)).scalar_subquery(),
+            select(func.count(PinRecord.id)).scalar_subquery(),
             select(func.sum(TaskRecord.revision)).scalar_subquery(),
         )
     ).one()
@@ -363,7 +390,7 @@ def digest(session: Session) -> tuple[object, ...]:
 
 def task_states(session: Session, champion: str | None) -> list[TaskState]:
     """Every task's state, the ones with the newest adaptations first."""
-    own = AdaptationRecord
+    own, pinned = AdaptationRecord, pinned_versions(session)
     query = (
         select(TaskRecord.id, TaskRecord.name, TaskRecord.revision, own.id, own.model_version_id, own.created_at)
         .outerjoin(own, own.task_id == TaskRecord.id)
@@ -371,8 +398,14 @@ def task_states(session: Session, champion: str | None) -> list[TaskState]:
     )
     last: dict[int, TaskState] = {}
     for task_id, name, revision, *adaptation in session.execute(query):
+        version = pinned.get(task_id, champion)
+        before = last.get(task_id)
+        if before is not None and before.adaptation is not None and before.adaptation[1] == version:
+            continue  # what it is pinned to answers, whatever else there is
         last.pop(task_id, None)
-        last[task_id] = TaskState(task_id, name, revision, tuple(adaptation) if adaptation[0] is not None else None)
+        last[task_id] = TaskState(
+            task_id, name, revision, version, tuple(adaptation) if adaptation[0] is not None else None
+        )
     return list(reversed(last.values()))
 
 

@@ -109,7 +109,7 @@ class Inference:
         for state in states:
             if self._stopped.is_set():
                 return
-            self._take_over(state, champion)
+            self._take_over(state)
         self._digest = digest
 
     def _poll(self) -> None:
@@ -130,7 +130,7 @@ class Inference:
             if not self._stopped.is_set() and state.task_id not in self._served:
                 self._reload(state)
 
-    def _take_over(self, state: TaskState, champion: str | None) -> None:
+    def _take_over(self, state: TaskState) -> None:
         """Loads a task again when another adaptation answers; only notes the revision when its observations changed."""
         before, served = self._states.get(state.task_id), self._served.get(state.task_id)
         self._states[state.task_id] = state
@@ -138,10 +138,10 @@ class Inference:
         if served is None:
             if is_new and state.adaptation is not None:
                 self._reload(state)
-        elif is_new or (state.adaptation is None and served.model_version != champion):
+        elif is_new or (state.adaptation is None and served.model_version != state.version):
             self._reload(state)
-        elif (served.revision, served.champion) != (state.revision, champion):
-            self._served[state.task_id] = dataclasses.replace(served, revision=state.revision, champion=champion)
+        elif (served.revision, served.champion) != (state.revision, state.version):
+            self._served[state.task_id] = dataclasses.replace(served, revision=state.revision, champion=state.version)
 
     def _reload(self, state: TaskState) -> None:
         try:
@@ -156,9 +156,9 @@ class Inference:
     def _loaded(self, reference: str) -> ServedTask:
         with self._database.read() as session:
             context = records.task_context(session, reference)
-            champion = records.champion_id(session)
-            record = records.newest_adaptation(session, context.id, champion)
-        served = self._snapshot(context, record, champion)
+            version = records.effective_version(session, context.id)
+            record = records.newest_adaptation(session, context.id, version)
+        served = self._snapshot(context, record, version)
         self._ids[reference] = self._ids[str(served.task_id)] = served.task_id
         self._served.pop(served.task_id, None)
         self._served[served.task_id] = served
@@ -166,26 +166,26 @@ class Inference:
             self._served.pop(next(iter(self._served)), None)
         return served
 
-    def _snapshot(self, context: TaskContext, record: AdaptationRecord | None, champion: str | None) -> ServedTask:
+    def _snapshot(self, context: TaskContext, record: AdaptationRecord | None, version: str | None) -> ServedTask:
         return ServedTask(
             task_id=context.id,
             name=context.name,
             revision=context.revision,
             task=context.task,
             space=context.space,
-            adapted=self._unadapted(context) if record is None else self._restored(context, record),
+            adapted=self._unadapted(context, version) if record is None else self._restored(context, record),
             num_observations=0 if record is None else record.num_observations,
             adapted_revision=None if record is None else record.task_revision,
             last_observation_id=0 if record is None else record.last_observation_id,
-            champion=champion,
+            champion=version,
             serial=next(self._serials),
             project_id=context.project_id,
         )
 
-    def _unadapted(self, context: TaskContext) -> AdaptedPredictor:
-        champion = self.versions.champion()
+    def _unadapted(self, context: TaskContext, version: str | None) -> AdaptedPredictor:
+        meta_predictor = self.versions.champion() if version is None else self.versions.get(version)
         with translated():
-            return champion.adapt(context.task, context.space, SupportSet())
+            return meta_predictor.adapt(context.task, context.space, SupportSet())
 
     def _restored(self, context: TaskContext, record: AdaptationRecord) -> AdaptedPredictor:
         meta_predictor = self.versions.get(record.model_version_id)
@@ -212,7 +212,8 @@ class NewAdaptation:
 
 
 def adapt_task(database: Database, versions: Versions, relations: Relations, task_id: int) -> NewAdaptation:
-    """Adapts the champion to all that was observed of the task, with the opinions of tasks that are related to it.
+    """Adapts the champion, or the version that the task is pinned to, to all that was observed of the task, with the opinions
+    of tasks that are related to it.
 
     The inner loop runs outside any transaction: observations may be posted meanwhile, and then another job follows.
 
@@ -220,7 +221,7 @@ def adapt_task(database: Database, versions: Versions, relations: Relations, tas
         NotFoundError: if there is no such task.
         NotReadyError: if there is no champion yet.
     """
-    champion = versions.champion()
+    champion = versions.of_task(task_id)
     with database.read() as session:
         context = records.task_context(session, str(task_id))
         read = records.read_support(session, context)

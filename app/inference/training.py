@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import predictor
@@ -15,13 +16,33 @@ from app.inference import records
 from app.inference.errors import translated
 from app.inference.records import History
 from app.inference.versions import Versions
-from predictor import FineTuneConfig, LoggedCase, MeasuredTask, SupportSet
+from predictor import FineTuneCheckpoints, FineTuneConfig, LoggedCase, MeasuredTask
 
 _MAX_LOGGED_CASES = 500
+MAX_ID = 2**63 - 1
 
 
 class FineTuneStoppedError(Exception):
     """Fine-tuning ended because it was asked to; nothing was changed."""
+
+
+@dataclass(frozen=True)
+class SavedFineTune:
+    """How far an earlier attempt came, and the champion that it started from."""
+
+    champion: str
+    step: int
+    content: bytes
+
+
+@dataclass(frozen=True)
+class FineTuneRequest:
+    """What to fine-tune on, and where to keep how far it is."""
+
+    settings: Mapping[str, Any]
+    last_observation_id: int | None = None  # None: on all there is
+    saved: SavedFineTune | None = None
+    save: Callable[[SavedFineTune], None] = lambda _saved: None
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,7 @@ def default_settings() -> dict[str, Any]:
 def fine_tune(
     database: Database,
     versions: Versions,
-    settings: Mapping[str, Any],
+    request: FineTuneRequest,
     on_progress: Callable[[float, str], None],
     should_stop: Callable[[], bool],
 ) -> Candidate:
@@ -76,39 +97,89 @@ def fine_tune(
         InvalidContentError: if a setting is wrong.
         FineTuneStoppedError: if `should_stop` answered True.
     """
-    config = checked_config(settings)
-    champion = versions.champion()
+    config = checked_config(request.settings)
+    saved = request.saved
+    champion = versions.champion() if saved is None else versions.get(saved.champion)
     on_progress(0.0, "reading observations")
-    tasks, logged = training_data(database)
+    tasks, logged = training_data(database, request.last_observation_id)
+    checkpoints = FineTuneCheckpoints(
+        lambda step, content: request.save(SavedFineTune(champion.version, step, content)),
+        None if saved is None else saved.content,
+    )
     with translated():
         try:
-            result = predictor.fine_tune(champion, tasks, logged, config, on_progress, should_stop)
+            result = predictor.fine_tune(champion, tasks, logged, config, on_progress, should_stop, checkpoints)
         except predictor.Cancelled as cancelled:
             raise FineTuneStoppedError from cancelled
-        made = predictor.MetaPredictor.from_bytes(result.weights, result.manifest)
+        manifest = _finite({**result.manifest, "code_version": code_version()})
+        made = predictor.MetaPredictor.from_bytes(result.weights, manifest)
     return Candidate(
         id=made.version,
         parent_id=champion.version,
         weights=result.weights,
-        manifest=_finite(result.manifest),
+        manifest=manifest,
         comparison=_finite(result.comparison),
         is_better=result.is_better,
         reason=result.reason,
     )
 
 
-def training_data(database: Database) -> tuple[list[MeasuredTask], list[LoggedCase]]:
-    """Every task that may be learned from with its current observations, and the predictions that were logged before their observation came."""
+def compare(
+    database: Database,
+    versions: Versions,
+    task_id: int,
+    pair: tuple[str, str],
+    on_progress: Callable[[float, str], None],
+    should_stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Two model versions on what a task observed: on episodes of what fine-tuning keeps out of training, and on predictions
+    that were logged before their observation came.
+
+    Raises:
+        NotFoundError: if there is no such task or version.
+        FineTuneStoppedError: if `should_stop` answered True.
+    """
+    first, second = (versions.get(version) for version in pair)
+    tasks, logged = training_data(database, task_ids=[task_id])
+    with translated():
+        try:
+            judged = predictor.compare(first, second, tasks, logged, on_progress, should_stop)
+        except predictor.Cancelled as cancelled:
+            raise FineTuneStoppedError from cancelled
+    renamed = {"champion": "first", "candidate": "second"}
+    compared: dict[str, Any] = _finite(judged.as_json())
+    return {
+        name: {renamed.get(member, member): value for member, value in one.items()} for name, one in compared.items()
+    }
+
+
+def code_version() -> str:
+    """The version of the program that runs."""
+    try:
+        return version("archcast")
+    except PackageNotFoundError:  # run from a folder that was never installed
+        return "0"
+
+
+def training_data(
+    database: Database, last_observation_id: int | None = None, task_ids: Sequence[int] | None = None
+) -> tuple[list[MeasuredTask], list[LoggedCase]]:
+    """Every task that may be learned from, or these, with its observations, and the predictions that were logged before their
+    observation came: as they were when the observation of that id was the newest, or as they are now. Whoever reads it later
+    reads the same."""
+    newest = MAX_ID if last_observation_id is None else last_observation_id
     with database.read() as session:
         histories: dict[int, History] = {}
-        for task_id in records.learned_task_ids(session):
+        for task_id in records.learned_task_ids(session) if task_ids is None else task_ids:
             histories[task_id] = records.read_history(session, records.task_context(session, str(task_id)))
-        judged = records.judged_predictions(session, _MAX_LOGGED_CASES)
+        judged = records.judged_predictions(session, _MAX_LOGGED_CASES, newest, task_ids)
+    known = {task_id: histories[task_id].support_at(newest) for task_id in sorted(histories)}
     tasks = [
-        MeasuredTask(history.context.task, history.context.space, SupportSet.of(history.current()))
-        for history in histories.values()
+        MeasuredTask(histories[task_id].context.task, histories[task_id].context.space, support)
+        for task_id, support in known.items()
+        if len(support)
     ]
-    places = {task_id: place for place, task_id in enumerate(histories)}
+    places = {task_id: place for place, task_id in enumerate(one for one, support in known.items() if len(support))}
     supports = {
         key: histories[key[0]].support_at(key[1]) for key in {(one.task_id, one.last_observation_id) for one in judged}
     }
@@ -120,6 +191,7 @@ def training_data(database: Database) -> tuple[list[MeasuredTask], list[LoggedCa
             one.value,
         )
         for one in judged
+        if one.task_id in places
     ]
     return tasks, logged
 

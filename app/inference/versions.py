@@ -10,7 +10,7 @@ from typing import Any
 
 import predictor
 from app.database import Database
-from app.errors import NotReadyError
+from app.errors import InvalidContentError, NotReadyError
 from app.inference import records
 from app.inference.errors import translated
 from predictor import MetaPredictor
@@ -20,7 +20,7 @@ _MAX_LOADED = 3
 
 @dataclass(frozen=True)
 class ShippedVersion:
-    """The champion that comes with the program, ready to be stored."""
+    """A model version that comes with the program or from elsewhere, ready to be stored."""
 
     id: str
     manifest: dict[str, Any]
@@ -32,6 +32,25 @@ def shipped_version() -> ShippedVersion:
     with translated():
         champion = MetaPredictor.load(predictor.shipped_champion())
         return ShippedVersion(champion.version, dict(champion.manifest), champion.to_bytes())
+
+
+def packed(meta_predictor: MetaPredictor) -> bytes:
+    """A model version as one file, which `unpacked` reads."""
+    with translated():
+        return predictor.pack(meta_predictor)
+
+
+def unpacked(content: bytes) -> ShippedVersion:
+    """The model version of an archive that came from anywhere, proved to answer.
+
+    Raises:
+        InvalidContentError: if it is none, or does not fit this program; says what was expected and what came.
+    """
+    try:
+        found = predictor.unpack(content)
+    except predictor.CheckpointError as error:
+        raise InvalidContentError(str(error), [{"location": ["body"], "message": str(error)}]) from error
+    return ShippedVersion(found.version, dict(found.manifest), found.to_bytes())
 
 
 def version_of(weights: bytes, manifest: Mapping[str, Any]) -> str:
@@ -78,6 +97,16 @@ class Versions:
         if version is None:
             raise NotReadyError("expected a champion model version, got none yet: the service is starting")
         return self.get(version)
+
+    def of_task(self, task_id: int) -> MetaPredictor:
+        """The version that the task's adaptations start from: the one that it is pinned to, or else the champion.
+
+        Raises:
+            NotReadyError: if there is none yet.
+        """
+        with self._database.read() as session:
+            pinned = records.pinned_version(session, task_id)
+        return self.champion() if pinned is None else self.get(pinned)
 
     def _read(self, version: str) -> MetaPredictor:
         with self._database.read() as session:

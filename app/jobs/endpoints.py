@@ -11,7 +11,7 @@ from app.dependencies import DatabaseDep
 from app.guarded_routes import Role, at_least
 from app.jobs import service
 from app.jobs.repository import Filter
-from app.jobs.schemas import JOB_EXAMPLE, JobKind, JobReply, JobState
+from app.jobs.schemas import JOB_EXAMPLE, LOG_EXAMPLE, JobKind, JobReply, JobState, LogOut
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, SinceQuery
 from app.pagination import Page
@@ -67,3 +67,31 @@ def show_job(database: DatabaseDep, caller: CallerDep, job_id: JobId) -> JobRepl
 def cancel_job(database: DatabaseDep, job_id: JobId) -> JobReply:
     with database.write() as session:
         return service.shown(service.cancel(session, job_id))
+
+
+@router.post(
+    "/jobs/{job_id}:retry",
+    summary="Try a job again",
+    description="Queues a job that failed or was cancelled once more, with all its attempts. One that failed goes on from its "
+    "last checkpoint. A job that is queued, running or done is refused with 409.",
+    responses={
+        200: example({**JOB_EXAMPLE, "state": "queued", "attempts": 0, "result": None, "finished_at": None}),
+        **problems(404, 409),
+    },
+)
+@at_least(Role.OPERATOR, changes=True)
+def retry_job(database: DatabaseDep, job_id: JobId) -> JobReply:
+    with database.write() as session:
+        return service.shown(service.retry(session, job_id))
+
+
+@router.get(
+    "/jobs/{job_id}/log",
+    summary="Show a job's log",
+    description="The last lines of what the job's workers said, over all attempts.",
+    responses={200: example(LOG_EXAMPLE), **problems(404)},
+)
+@at_least(Role.READER)
+def show_job_log(database: DatabaseDep, caller: CallerDep, job_id: JobId) -> LogOut:
+    with database.read() as session:
+        return service.log(session, job_id, caller.project_id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select, true
+from sqlalchemy import Select, and_, or_, select, true
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -44,5 +44,5 @@ def _is_visible(project_id: int | None) -> ColumnElement[bool]:
     if project_id is None:
         return true()
     seen = select(TaskRecord.id).where(visible_tasks(project_id))
-    is_seen: ColumnElement[bool] = JobRecord.payload["task_id"].as_integer().in_(seen)
-    return is_seen
+    asked_by = JobRecord.payload["project_id"].as_integer()  # where the answer is for callers of that project alone
+    return and_(JobRecord.payload["task_id"].as_integer().in_(seen), or_(asked_by.is_(None), asked_by == project_id))

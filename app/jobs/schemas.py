@@ -9,7 +9,8 @@ from pydantic import Field
 
 from app.schemas import Reply
 
-JobKind = Literal["adapt", "fine_tune"]
+JobKind = Literal["adapt", "fine_tune", "score", "import", "compare"]
+"""Those of `app.queue.KINDS`, which a test compares with these."""
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 JOB_EXAMPLE = {
@@ -23,10 +24,17 @@ JOB_EXAMPLE = {
     "error": None,
     "log_tail": "",
     "attempts": 1,
+    "max_attempts": 3,
+    "next_attempt_at": None,
     "is_cancel_requested": False,
     "created_at": "2026-11-22T09:41:05Z",
     "started_at": "2026-11-22T09:41:06Z",
     "finished_at": "2026-11-22T09:41:07Z",
+}
+LOG_EXAMPLE = {
+    "job_id": 17,
+    "lines": [{"at": "2026-11-22T09:41:06Z", "text": "reading observations"}],
+    "is_whole": True,
 }
 
 
@@ -42,8 +50,27 @@ class JobReply(Reply):
     result: dict[str, Any] | None = Field(description="What came out; null until it is done.")
     error: str | None = Field(description="What went wrong in the last attempt.")
     log_tail: str = Field(description="The last lines of its log.")
-    attempts: int
+    attempts: int = Field(description="How often it was begun, or gone on with since it last saved how far it was.")
+    max_attempts: int
+    next_attempt_at: datetime | None = Field(
+        description="When it is tried again after an error; null: as soon as may be."
+    )
     is_cancel_requested: bool
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class LogLine(Reply):
+    """A line of a job's log."""
+
+    at: datetime | None = Field(description="Null: of a line that goes on.")
+    text: str
+
+
+class LogOut(Reply):
+    """The end of a job's log."""
+
+    job_id: int
+    lines: list[LogLine] = Field(description="The oldest first.")
+    is_whole: bool = Field(description="False: earlier lines are not kept any more.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -10,7 +11,7 @@ from app import queue
 from app.errors import ConflictError, NotFoundError
 from app.jobs import repository
 from app.jobs.repository import Filter
-from app.jobs.schemas import JobReply
+from app.jobs.schemas import JobReply, LogLine, LogOut
 from app.lists import Asked, Listing
 from app.pagination import Page
 from app.tables import JobRecord
@@ -43,6 +44,8 @@ def shown(record: JobRecord) -> JobReply:
         error=record.error,
         log_tail=record.log_tail,
         attempts=record.attempts,
+        max_attempts=queue.MAX_ATTEMPTS,
+        next_attempt_at=record.lease_expires_at if record.state == "queued" else None,
         is_cancel_requested=record.cancel_requested,
         created_at=record.created_at,
         started_at=record.started_at,
@@ -67,3 +70,36 @@ def cancel(session: Session, job_id: int) -> JobRecord:
     if state in ("done", "failed"):
         raise ConflictError(f"expected a job that is queued or running, got one that is {state}")
     return find(session, job_id)
+
+
+def retry(session: Session, job_id: int) -> JobRecord:
+    """Queues a job that failed or was cancelled once more.
+
+    Raises:
+        NotFoundError: if there is no such job.
+        ConflictError: if it has not ended, or is done.
+    """
+    before = queue.retry(session, job_id)
+    if before not in (None, "failed", "cancelled"):
+        raise ConflictError(f"expected a job that failed or was cancelled, got one that is {before}")
+    return find(session, job_id)
+
+
+def log(session: Session, job_id: int, project_id: int | None = None) -> LogOut:
+    """The end of the job's log.
+
+    Raises:
+        NotFoundError: if there is none that a caller of the project sees (None: of all).
+    """
+    text = find(session, job_id, project_id).log_tail
+    is_whole = len(text) < queue.LOG_TAIL_CHARACTERS
+    lines = text.splitlines() if is_whole else text.splitlines()[1:]  # the first may have lost its beginning
+    return LogOut(job_id=job_id, lines=[_line(one) for one in lines], is_whole=is_whole)
+
+
+def _line(text: str) -> LogLine:
+    stamp, _, rest = text.partition(" ")
+    try:
+        return LogLine(at=datetime.fromisoformat(stamp), text=rest)
+    except ValueError:
+        return LogLine(at=None, text=text)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database import Turn, insert_new, take_turns
 from app.lists import within
-from app.tables import AliasRecord, ModelVersionRecord, PromotionRecord, utc_now
+from app.tables import AliasRecord, ModelVersionRecord, PinRecord, PromotionRecord, utc_now
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 
@@ -53,6 +53,20 @@ def add_promotion(session: Session, promotion: PromotionRecord) -> PromotionReco
     session.add(promotion)
     session.flush()
     return promotion
+
+
+def add_pin(session: Session, task_id: int, version: str | None, reason: str) -> PinRecord:
+    """Notes that a task is pinned to a version from here on, or to none."""
+    record = PinRecord(task_id=task_id, model_version_id=version, reason=reason)
+    session.add(record)
+    session.flush()
+    return record
+
+
+def pins(session: Session, task_id: int) -> Sequence[PinRecord]:
+    """All pins of a task, the newest first."""
+    query = select(PinRecord).where(PinRecord.task_id == task_id).order_by(PinRecord.id.desc())
+    return session.scalars(query).all()
 
 
 def promotions(session: Session, versions: Sequence[str]) -> Sequence[PromotionRecord]:

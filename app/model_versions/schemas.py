@@ -28,6 +28,16 @@ VERSION_EXAMPLE = {
     "manifest": {"format": 1, "tasks": 24},
     "promotions": [PROMOTION_EXAMPLE],
 }
+PIN_REQUEST_EXAMPLE = {"model_version": _ID, "reason": "the paper's figures rest on it"}
+PIN_EXAMPLE = {**PIN_REQUEST_EXAMPLE, "created_at": "2026-11-22T10:06:00Z"}
+UNPIN_EXAMPLE = {**PIN_EXAMPLE, "model_version": None, "reason": "the paper is out"}
+PINS_EXAMPLE = {
+    "task": "digits-accuracy",
+    "pinned_version": _ID,
+    "effective_version": _ID,
+    "history": [PIN_EXAMPLE],
+}
+COMPARE_REQUEST_EXAMPLE = {"task": "digits-accuracy", "first": _PARENT, "second": _ID}
 REASON_EXAMPLE = {"reason": "forecasts on the new device are worse"}
 
 
@@ -62,3 +72,39 @@ class DecisionBody(RequestBody):
     """Why."""
 
     reason: Annotated[str, Field(min_length=1, max_length=2_000, description="Kept with the decision.")]
+
+
+VersionId = Annotated[str, Field(min_length=1, max_length=64, description="Id of a model version.")]
+
+
+class PinBody(DecisionBody):
+    """What to pin the task to, and why."""
+
+    model_version: VersionId
+
+
+class PinOut(Reply):
+    """A change of what a task is pinned to."""
+
+    model_version: str | None = Field(description="Null: it is not pinned from then on.")
+    reason: str
+    created_at: datetime
+
+
+class PinsOut(Reply):
+    """What a task is pinned to."""
+
+    task: str
+    pinned_version: str | None
+    effective_version: str | None = Field(
+        description="The version that its adaptations start from: the pinned one, or the champion."
+    )
+    history: list[PinOut] = Field(description="Every change, the newest first.")
+
+
+class CompareBody(RequestBody):
+    """Two model versions, and the task to compare them on."""
+
+    task: Annotated[str, Field(min_length=1, max_length=128, description="Name or id of the task.")]
+    first: VersionId
+    second: VersionId

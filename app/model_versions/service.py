@@ -13,7 +13,7 @@ from app import queue
 from app.access import audit
 from app.database import Database
 from app.errors import AppError, ConflictError, NotFoundError
-from app.inference import ShippedVersion, shipped_version, task_ids_to_adapt
+from app.inference import Candidate, ShippedVersion, shipped_version, task_ids_to_adapt, unpacked
 from app.lists import Asked, Listing
 from app.model_versions import repository
 from app.model_versions.repository import CANDIDATE, CHAMPION
@@ -63,6 +63,24 @@ def add(
     """Stores a model version; harmless if it is there already."""
     row = {"id": version, "parent_id": parent, "origin": origin, "manifest": manifest, "weights": weights}
     repository.add_new(session, row)
+
+
+def upload(database: Database, content: bytes) -> tuple[ModelVersionReply, bool]:
+    """Stores a version that came as an archive; as users see it, and whether it is new.
+
+    Its parent is kept where it is known here: elsewhere it may have come from versions that never were.
+
+    Raises:
+        InvalidContentError: if it is no archive of a version, or does not fit this program.
+    """
+    uploaded = unpacked(content)
+    with database.write() as session:
+        is_new = repository.find(session, uploaded.id) is None
+        if is_new:
+            parent = uploaded.manifest.get("parent")
+            known = repository.find(session, parent) if isinstance(parent, str) and "\0" not in parent else None
+            add(session, uploaded.id, known.id if known else None, "uploaded", uploaded.manifest, uploaded.weights)
+        return shown(session, [find(session, uploaded.id)])[0], is_new
 
 
 def find(session: Session, version: str) -> ModelVersionRecord:
@@ -164,24 +182,40 @@ def roll_back(session: Session, reason: str) -> PromotionRecord:
     return _make_champion(session, previous, champion, reason, {_ROLLED_BACK: champion})
 
 
-def decide(
-    session: Session, candidate: str, is_better: bool, reason: str, comparison: dict[str, Any]
-) -> PromotionRecord:
-    """Notes the decision about a candidate, and promotes it if it is better."""
+def decide(session: Session, candidate: Candidate, job_id: int | None = None) -> PromotionRecord:
+    """Notes the decision about a candidate, and promotes it if it is better than what is champion now.
+
+    It was compared with the champion that it started from: if another has become champion meanwhile, nothing is known of how
+    the two compare. A unique key lets each job decide once.
+    """
     champion = repository.aliases(session, for_update=True).get(CHAMPION)
-    repository.point(session, CANDIDATE, candidate)
-    if is_better and champion != candidate:
-        return _make_champion(session, candidate, champion, reason, comparison)
+    repository.point(session, CANDIDATE, candidate.id)
+    reason, is_better = candidate.reason, candidate.is_better and champion != candidate.id
+    if is_better and champion != candidate.parent_id:
+        reason = f"not promoted: {champion} became champion while it was compared with {candidate.parent_id} ({reason})"
+        is_better = False
+    if is_better:
+        return _make_champion(session, candidate.id, champion, reason, candidate.comparison, job_id)
     return repository.add_promotion(
         session,
         PromotionRecord(
-            model_version_id=candidate, previous_id=champion, promoted=False, reason=reason, comparison=comparison
+            model_version_id=candidate.id,
+            previous_id=champion,
+            promoted=False,
+            reason=reason,
+            comparison=candidate.comparison,
+            job_id=job_id,
         ),
     )
 
 
 def _make_champion(
-    session: Session, version: str, previous: str | None, reason: str, comparison: dict[str, Any]
+    session: Session,
+    version: str,
+    previous: str | None,
+    reason: str,
+    comparison: dict[str, Any],
+    job_id: int | None = None,
 ) -> PromotionRecord:
     repository.point(session, CHAMPION, version)
     audit.note(before={"champion": previous}, after={"champion": version, "reason": reason})
@@ -190,6 +224,11 @@ def _make_champion(
     return repository.add_promotion(
         session,
         PromotionRecord(
-            model_version_id=version, previous_id=previous, promoted=True, reason=reason, comparison=comparison
+            model_version_id=version,
+            previous_id=previous,
+            promoted=True,
+            reason=reason,
+            comparison=comparison,
+            job_id=job_id,
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -96,19 +96,23 @@ def champion(session: Session) -> str | None:
     return session.scalar(select(AliasRecord.model_version_id).where(AliasRecord.name == CHAMPION))
 
 
-def adaptations(session: Session, task_ids: Sequence[int]) -> dict[int, AdaptationState]:
-    """For every task that has one the adaptation that answers: the champion's, or else the newest."""
+def adaptations(
+    session: Session, task_ids: Sequence[int], versions: Mapping[int, str | None]
+) -> dict[int, AdaptationState]:
+    """For every task that has one the adaptation that answers: that of the task's version, or else the newest."""
     own = AdaptationRecord
     query = (
         select(own.task_id, own.model_version_id, own.num_observations, own.task_revision, own.created_at)
-        .outerjoin(
-            AliasRecord, and_(AliasRecord.name == CHAMPION, AliasRecord.model_version_id == own.model_version_id)
-        )
         .where(own.task_id.in_(task_ids))
-        .order_by(AliasRecord.name.is_not(None), own.created_at, own.id)
+        .order_by(own.created_at, own.id)
     )
-    rows = session.execute(query)  # of each task the last one stays
-    return {task_id: AdaptationState(version, count, revision, at) for task_id, version, count, revision, at in rows}
+    found: dict[int, AdaptationState] = {}
+    for task_id, version, count, revision, at in session.execute(query):
+        if (
+            task_id not in found or found[task_id].model_version != versions[task_id]
+        ):  # of the others the last one stays
+            found[task_id] = AdaptationState(version, count, revision, at)
+    return found
 
 
 def pending_adaptations(session: Session) -> set[int]:

@@ -29,6 +29,7 @@ TASK_EXAMPLE = {
     "num_observations": 40,
     "revision": 4,
     "created_at": "2026-11-22T09:30:00Z",
+    "pinned_version": None,
     "adaptation": {
         "num_observations": 30,
         "model_version": "9b2f6c1d0a3e4f5b8c7d6e5f4a3b2c1d",
@@ -90,7 +91,7 @@ class AdaptationOut(Reply):
     adapted_at: datetime | None = Field(
         description="When; null: it has not been adapted, the champion answers as it is."
     )
-    is_fresh: bool = Field(description="Whether the champion is adapted to every observation there is.")
+    is_fresh: bool = Field(description="Whether the champion, or what it is pinned to, is adapted to all observations.")
     is_pending: bool = Field(description="Whether an adaptation is queued or running.")
 
 
@@ -109,4 +110,5 @@ class TaskOut(Reply):
     num_observations: int = Field(description="Current ones: neither superseded nor retracted.")
     revision: int = Field(description="How often its observations changed.")
     created_at: datetime
+    pinned_version: str | None = Field(description="The model version that it is pinned to; null: the champion counts.")
     adaptation: AdaptationOut

@@ -13,6 +13,7 @@ from app.access import audit
 from app.access.repository import project_names
 from app.database import Database
 from app.errors import ConflictError, InvalidContentError, NotFoundError
+from app.inference import pinned_versions
 from app.lists import Asked, Listing
 from app.pagination import Page
 from app.preconditions import IfMatch
@@ -61,11 +62,22 @@ def is_id(task: str) -> bool:
 
 def shown(session: Session, records: Sequence[TaskRecord]) -> list[TaskOut]:
     """The tasks as users see them."""
-    adaptations = repository.adaptations(session, [record.id for record in records])
+    champion, pinned = repository.champion(session), pinned_versions(session)
+    versions = {record.id: pinned.get(record.id, champion) for record in records}
+    adaptations = repository.adaptations(session, list(versions), versions)
     pending = repository.pending_adaptations(session)
-    champion = repository.champion(session)
     projects = project_names(session)
-    return [_shown(record, adaptations.get(record.id), record.id in pending, champion, projects) for record in records]
+    return [
+        _shown(
+            record,
+            adaptations.get(record.id),
+            record.id in pending,
+            versions[record.id],
+            pinned.get(record.id),
+            projects,
+        )
+        for record in records
+    ]
 
 
 def page(
@@ -140,7 +152,8 @@ def _shown(
     record: TaskRecord,
     state: AdaptationState | None,
     is_pending: bool,
-    champion: str | None,
+    version: str | None,
+    pinned: str | None,
     projects: Mapping[int, str],
 ) -> TaskOut:
     return TaskOut(
@@ -156,18 +169,19 @@ def _shown(
         num_observations=record.num_observations,
         revision=record.revision,
         created_at=record.created_at,
-        adaptation=_adaptation(record, state, is_pending, champion),
+        pinned_version=pinned,
+        adaptation=_adaptation(record, state, is_pending, version),
     )
 
 
 def _adaptation(
-    record: TaskRecord, state: AdaptationState | None, is_pending: bool, champion: str | None
+    record: TaskRecord, state: AdaptationState | None, is_pending: bool, version: str | None
 ) -> AdaptationOut:
-    """Without observations there is nothing to adapt to: the champion as it is, is fresh."""
+    """Without observations there is nothing to adapt to: the version as it is, is fresh."""
     if state is None:
         return AdaptationOut(
             num_observations=0,
-            model_version=champion,
+            model_version=version,
             adapted_at=None,
             is_fresh=record.revision == 0,
             is_pending=is_pending,
@@ -176,6 +190,6 @@ def _adaptation(
         num_observations=state.num_observations,
         model_version=state.model_version,
         adapted_at=state.adapted_at,
-        is_fresh=state.model_version == champion and state.task_revision == record.revision,
+        is_fresh=state.model_version == version and state.task_revision == record.revision,
         is_pending=is_pending,
     )

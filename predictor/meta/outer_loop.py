@@ -8,6 +8,7 @@ Notation: K inner steps, P parameter tensors, T tasks, S support and Q query arc
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -209,10 +210,12 @@ class OuterLoop:
         for number, moments in self._optimizer.state_dict()["state"].items():
             saved |= {f"optimizer.{number}.{key}": torch.as_tensor(value) for key, value in moments.items()}
         saved["step"] = torch.tensor(self.step)
+        saved["rng"] = torch.tensor(list(json.dumps(self._rng.bit_generator.state).encode()), dtype=torch.uint8)
         return {name: value.contiguous().clone() for name, value in saved.items()}
 
     def load_tensors(self, saved: dict[str, Tensor]) -> None:
-        """Goes on from what `tensors` returned; the order of episodes from here on depends on the step."""
+        """Goes on from what `tensors` returned, with the episodes that would have come next; where what was saved does not say
+        which (as none did once), their order from here on depends on the step."""
         with torch.no_grad():
             for name, value in self.state.named():
                 value.copy_(saved[f"value.{name}"])
@@ -227,3 +230,5 @@ class OuterLoop:
             self._optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
         self.step = int(saved["step"])
         self._rng = np.random.default_rng([self.step, 1])
+        if "rng" in saved:
+            self._rng.bit_generator.state = json.loads(bytes(saved["rng"].tolist()))

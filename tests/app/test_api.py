@@ -40,10 +40,11 @@ def test_every_operation_has_a_summary_a_description_and_a_tag(document: dict[st
 
 def test_every_answer_that_is_no_error_has_a_schema_and_an_example(document: dict[str, Any]) -> None:
     contents = [
-        (name, response.get("content", {}).get("application/json", {}))
+        (name, content)
         for name, operation in _operations(document)
         for status, response in operation["responses"].items()
         if status.startswith("2") and status != "204"
+        for content in response.get("content", {}).values() or [{}]
     ]
 
     assert [name for name, content in contents if not (content.get("schema") and _has_example(content))] == []
@@ -51,9 +52,10 @@ def test_every_answer_that_is_no_error_has_a_schema_and_an_example(document: dic
 
 def test_every_body_has_a_schema_and_an_example(document: dict[str, Any]) -> None:
     bodies = [
-        (name, operation["requestBody"]["content"]["application/json"])
+        (name, content)
         for name, operation in _operations(document)
         if "requestBody" in operation
+        for content in operation["requestBody"]["content"].values()
     ]
 
     assert bodies
@@ -95,9 +97,14 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_posted_examples_are_accepted_by_their_own_schemas(app: FastAPI) -> None:
+    from app.bulk import schemas as bulk
+    from app.jobs import schemas as jobs
+    from app.model_versions import schemas as model_versions
+    from app.model_versions.endpoints import COMPARE_JOB_EXAMPLE
     from app.observations import schemas as observations
     from app.search_spaces import schemas as search_spaces
     from app.tasks import schemas as tasks
+    from app.track_records import schemas as track_records
     from app.trials import examples
     from app.trials import schemas as trials
 
@@ -125,3 +132,14 @@ def test_posted_examples_are_accepted_by_their_own_schemas(app: FastAPI) -> None
     trials.SuggestedOut.model_validate(examples.SUGGESTED_EXAMPLE)
     trials.AdviceOut.model_validate(examples.ADVICE_EXAMPLE)
     search_spaces.SearchSpaceIn.model_validate(search_spaces.DECLARATION_EXAMPLE)
+    model_versions.DecisionBody.model_validate(model_versions.REASON_EXAMPLE)
+    model_versions.PinBody.model_validate(model_versions.PIN_REQUEST_EXAMPLE)
+    model_versions.CompareBody.model_validate(model_versions.COMPARE_REQUEST_EXAMPLE)
+    for change in (model_versions.PIN_EXAMPLE, model_versions.UNPIN_EXAMPLE):
+        model_versions.PinOut.model_validate(change)
+    model_versions.PinsOut.model_validate(model_versions.PINS_EXAMPLE)
+    track_records.TaskRecordOut.model_validate(track_records.RECORD_EXAMPLE)
+    track_records.DriftOut.model_validate(track_records.DRIFT_EXAMPLE)
+    jobs.LogOut.model_validate(jobs.LOG_EXAMPLE)
+    for job in (jobs.JOB_EXAMPLE, bulk.SCORE_EXAMPLE, bulk.IMPORT_EXAMPLE, COMPARE_JOB_EXAMPLE):
+        jobs.JobReply.model_validate(job)

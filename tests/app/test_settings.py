@@ -36,3 +36,19 @@ def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:
 
     with pytest.raises(ValidationError, match="frozen"):
         settings.port = 1  # type: ignore[misc]
+
+
+def test_limits_of_jobs_are_read_as_json_and_handed_on_to_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHCAST_JOB_LIMITS", '{"fine_tune": 2}')
+    settings = Settings()
+
+    for name, value in settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings().job_limits == settings.job_limits == {"fine_tune": 2}
+
+
+@pytest.mark.parametrize("wrong", ["every day", "* * * *", "61 * * * *"])
+def test_a_cron_expression_that_is_none_is_refused(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="expected a cron expression such as"):
+        Settings(fine_tune_cron=wrong)

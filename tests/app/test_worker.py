@@ -12,9 +12,10 @@ from sqlalchemy import select, text, update
 
 from app import queue
 from app.database import Database
-from app.errors import NotFoundError, NotReadyError
-from app.tables import AdaptationRecord, JobRecord
-from app.worker import Conclusion, Progress, Work, Worker
+from app.errors import ConflictError, NotFoundError, NotReadyError
+from app.jobs.progress import Checkpoint, Conclusion, Progress, Work
+from app.tables import AdaptationRecord, JobCheckpointRecord, JobRecord
+from app.worker import Worker
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -84,6 +85,75 @@ def test_a_conclusion_that_fails_leaves_no_trace_and_the_job_unfinished(worker: 
 
     with database.read() as session:
         assert [one.id for one in session.scalars(select(JobRecord))] == [job_id]
+
+
+def test_a_conclusion_that_is_refused_fails_the_job_for_good(worker: Worker, database: Database) -> None:
+    def conclusion(session: Any) -> dict[str, Any]:
+        queue.enqueue(session, queue.ADAPT, {"task_id": 99})
+        raise ConflictError("the key is taken")
+
+    job_id = queued(database)
+
+    doing(worker, lambda _payload, _progress: conclusion).run_one([queue.ADAPT])
+
+    with database.read() as session:
+        assert [one.id for one in session.scalars(select(JobRecord))] == [job_id]
+    assert (job(database, job_id).state, job(database, job_id).error) == ("failed", "ConflictError: the key is taken")
+
+
+def test_what_was_said_before_an_error_is_in_the_log(worker: Worker, database: Database) -> None:
+    def broken(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
+        progress.report(10.0, "reading, row 1 of 9")
+        progress.report(20.0, "reading, row 2 of 9")
+        progress.note("row 3 looks odd")
+        raise KeyError("bug")
+
+    job_id = queued(database)
+
+    doing(worker, broken).run_one([queue.ADAPT])
+
+    lines = [line.partition(" ")[2] for line in job(database, job_id).log_tail.splitlines()]
+    assert lines == ["reading, row 1 of 9", "row 3 looks odd", "attempt 1: KeyError: 'bug'"]
+    assert job(database, job_id).percent == 20.0
+
+
+def test_a_worker_that_lost_its_job_stops_at_its_next_checkpoint(worker: Worker, database: Database) -> None:
+    reached: list[str] = []
+
+    def robbed(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
+        progress.save({"step": 1})
+        with database.write() as session:
+            session.execute(update(JobRecord).values(lease_number=JobRecord.lease_number + 1))
+        reached.append("before")
+        progress.save({"step": 2})
+        reached.append("after")
+        return lambda _session: {"kept": True}
+
+    job_id = queued(database)
+
+    doing(worker, robbed).run_one([queue.ADAPT])
+
+    with database.read() as session:
+        assert session.get_one(JobCheckpointRecord, job_id).details == {"step": 1}
+    assert (reached, job(database, job_id).state) == (["before"], "running")
+
+
+def test_the_next_attempt_has_what_the_last_one_saved(worker: Worker, database: Database) -> None:
+    seen: list[Any] = []
+
+    def saves_and_breaks(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
+        seen.append(progress.store.checkpoint())
+        progress.save({"step": 1}, b"weights")
+        raise KeyError("bug")
+
+    job_id = queued(database)
+    for _ in range(2):
+        doing(worker, saves_and_breaks).run_one([queue.ADAPT])
+        with database.write() as session:
+            session.execute(update(JobRecord).values(lease_expires_at=None))
+
+    assert seen == [None, Checkpoint({"step": 1}, b"weights")]
+    assert job(database, job_id).attempts == 1
 
 
 def test_a_cancelled_job_ends_as_cancelled_and_keeps_nothing(worker: Worker, database: Database) -> None:

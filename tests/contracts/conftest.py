@@ -44,11 +44,11 @@ def make_worker(
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
+def eventually() -> Callable[..., None]:
     """Waits for what happens in the background; the deadline is no promise of how soon."""
 
-    def wait(happened: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
+    def wait(happened: Callable[[], bool], deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        deadline = time.monotonic() + deadline_seconds
         while not happened():
             assert time.monotonic() < deadline, "expected it to happen in the background, got nothing"
             time.sleep(0.02)

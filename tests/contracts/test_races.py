@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from app import queue
 from app.database import Database
-from app.fine_tunes import service as fine_tunes
+from app.fine_tunes import schedule
 from app.inference import records
 from app.model_versions import service as model_versions
 from app.tables import AdaptationRecord, ArchitectureRecord, JobRecord, PromotionRecord, TaskRecord, utc_now
@@ -201,7 +201,7 @@ def test_workers_that_see_a_fine_tune_fall_due_queue_one(
 
     def look(number: int) -> int | None:
         with workers[number].write() as session:
-            started = fine_tunes.start_if_due(session, due)
+            started = schedule.start_if_due(session, due)
         with workers[number].write() as session:
             queue.claim(session, f"worker {number}", [queue.FINE_TUNE], LEASE)  # its dedupe key is free again
         return started

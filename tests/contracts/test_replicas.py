@@ -13,9 +13,10 @@ from sqlalchemy import select
 
 from app import queue
 from app.database import Database
+from app.jobs.progress import Conclusion, Progress
 from app.model_versions import service as model_versions
 from app.tables import AliasRecord, JobRecord, ModelVersionRecord, PromotionRecord
-from app.worker import Conclusion, Progress, Worker
+from app.worker import Worker
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -102,6 +103,51 @@ def test_a_promotion_is_noticed_by_every_replica(
     for replica in (client, other_client):
         eventually(lambda replica=replica: forecast(replica, "digits", cells[:2])["model_version"] == newer_version)
         assert replica.get("/readyz").json()["model_version"] == newer_version
+
+
+def test_a_rollback_is_noticed_by_every_replica(
+    client: TestClient,
+    other_client: TestClient,
+    newer_version: str,
+    post_task: Any,
+    cells: Cells,
+    eventually: Eventually,
+) -> None:
+    post_task()
+    before = forecast(client, "digits", cells[:2])
+    client.post(f"/v1/model-versions/{newer_version}:promote", json={"reason": "better"})
+    for replica in (client, other_client):
+        eventually(lambda replica=replica: forecast(replica, "digits", cells[:2])["model_version"] == newer_version)
+
+    rolled_back = client.post("/v1/model-versions:rollback", json={"reason": "worse"})
+
+    assert rolled_back.status_code == 200
+    for replica in (client, other_client):
+        eventually(
+            lambda replica=replica: forecast(replica, "digits", cells[:2])["model_version"] == before["model_version"]
+        )
+        assert forecast(replica, "digits", cells[:2])["predictions"] == before["predictions"]
+
+
+def test_a_pin_is_noticed_by_every_replica(
+    client: TestClient,
+    other_client: TestClient,
+    newer_version: str,
+    post_task: Any,
+    cells: Cells,
+    eventually: Eventually,
+) -> None:
+    post_task()
+    before = forecast(client, "digits", cells[:2])["model_version"]
+    forecast(other_client, "digits", cells[:2])
+
+    client.post("/v1/tasks/digits:pin", json={"model_version": newer_version, "reason": "the paper"})
+    for replica in (client, other_client):
+        eventually(lambda replica=replica: forecast(replica, "digits", cells[:2])["model_version"] == newer_version)
+    other_client.post("/v1/tasks/digits:unpin", json={"reason": "it is out"})
+
+    for replica in (client, other_client):
+        eventually(lambda replica=replica: forecast(replica, "digits", cells[:2])["model_version"] == before)
 
 
 def test_candidates_of_one_replica_leave_out_what_was_measured_through_the_other(

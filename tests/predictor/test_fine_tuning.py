@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
-from predictor.fine_tuning import Cancelled, FineTuneConfig, LoggedCase, fine_tune, verdict
+from predictor.checkpoint import from_bytes
+from predictor.fine_tuning import (
+    Cancelled,
+    FineTuneCheckpoints,
+    FineTuneConfig,
+    FineTuneResult,
+    LoggedCase,
+    compare,
+    fine_tune,
+    verdict,
+)
 from predictor.meta_predictor import MetaPredictor
 from predictor.scoring import PairedComparison
 from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
@@ -147,3 +158,109 @@ def test_with_replay_the_shipped_tasks_take_part_but_for_those_kept_out(tiny_met
     assert any("photo_regions" in name for name in result.manifest["fine_tuned_on"])
     assert "nasbench201/digits/accuracy" not in result.manifest["fine_tuned_on"]
     assert np.isfinite(result.comparison["episodes_kendall_tau"]["difference"])
+
+
+LONGER = replace(QUICK, num_steps=6, checkpoint_every=2)
+
+
+def saved_until(step: int, tiny_meta, measured) -> bytes:
+    """The last checkpoint of a fine-tune that was told to stop after so many steps."""
+    saved: dict[int, bytes] = {}
+    asked: list[int] = []
+
+    def should_stop() -> bool:
+        asked.append(1)
+        return len(asked) >= step
+
+    with pytest.raises(Cancelled):
+        fine_tune(
+            tiny_meta, measured, [], LONGER, should_stop=should_stop, checkpoints=FineTuneCheckpoints(saved.__setitem__)
+        )
+    return saved[max(saved)]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_meta, measured) -> FineTuneResult:
+    """What comes out without any interruption."""
+    return fine_tune(tiny_meta, measured, [], LONGER)
+
+
+def test_what_goes_on_from_a_checkpoint_comes_out_as_without_the_interruption(tiny_meta, measured, whole) -> None:
+    step = 3
+    stages: list[str] = []
+
+    resumed = fine_tune(
+        tiny_meta,
+        measured,
+        [],
+        LONGER,
+        lambda _percent, stage: stages.append(stage),
+        checkpoints=FineTuneCheckpoints(last=saved_until(step, tiny_meta, measured)),
+    )
+
+    assert f"going on from step {step}" in stages
+    assert sum("outer loop" in stage for stage in stages) == LONGER.num_steps - step
+    expected, found = from_bytes(whole.weights), from_bytes(resumed.weights)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-7)
+    assert (resumed.is_better, resumed.manifest["data_hash"]) == (whole.is_better, whole.manifest["data_hash"])
+
+
+def test_it_is_saved_every_so_many_steps_and_at_the_end(tiny_meta, measured) -> None:
+    steps: list[int] = []
+
+    fine_tune(
+        tiny_meta,
+        measured,
+        [],
+        replace(LONGER, num_steps=5),
+        checkpoints=FineTuneCheckpoints(lambda step, _content: steps.append(step)),
+    )
+
+    assert steps == [2, 4, 5]
+
+
+@pytest.mark.parametrize("what", ["settings", "data", "nonsense"])
+def test_a_checkpoint_of_something_else_is_not_gone_on_from(tiny_meta, measured, whole, what) -> None:
+    saved = saved_until(2, tiny_meta, measured)
+    config = replace(LONGER, seed=1) if what == "settings" else LONGER
+    fewer = [MeasuredTask(measured[0].task, measured[0].space, measured[0].measured.select(range(70)))]
+    tasks = fewer if what == "data" else measured
+    stages: list[str] = []
+
+    result = fine_tune(
+        tiny_meta,
+        tasks,
+        [],
+        config,
+        lambda _percent, stage: stages.append(stage),
+        checkpoints=FineTuneCheckpoints(last=b"nonsense" if what == "nonsense" else saved),
+    )
+
+    assert any("cannot go on from the checkpoint" in stage for stage in stages)
+    assert sum("outer loop" in stage for stage in stages) == LONGER.num_steps
+    assert (result.weights == whole.weights) == (what == "nonsense")
+
+
+def test_the_manifest_says_what_went_in_and_how_it_did(tiny_meta, measured) -> None:
+    manifest = fine_tune(tiny_meta, measured, [], QUICK).manifest
+
+    assert (manifest["parent"], len(manifest["data_hash"])) == (tiny_meta.version, 32)
+    assert set(manifest["metrics"]) == {"nasbench201/mine/accuracy"}
+    assert set(manifest["metrics"]["nasbench201/mine/accuracy"]["5"]) == {"kendall_tau", "nll", "coverage"}
+
+
+def test_a_version_compared_with_itself_is_neither_better_nor_worse(tiny_meta, measured, logged) -> None:
+    judged = compare(tiny_meta, tiny_meta, measured, logged)
+
+    assert {name: (one.num_pairs, one.difference) for name, one in judged.comparisons.items()} == {
+        "episodes_log_likelihood": (6, 0.0),
+        "episodes_kendall_tau": (6, 0.0),
+        "logged_log_likelihood": (6, 0.0),
+    }
+
+
+@pytest.mark.parametrize("wrong", [{"num_steps": -1}, {"tasks_per_batch": 0}, {"checkpoint_every": 0}, {"seed": -1}])
+def test_settings_out_of_range_are_refused(wrong) -> None:
+    with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} to be at least"):
+        FineTuneConfig(**wrong)

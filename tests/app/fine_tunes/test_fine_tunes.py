@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from app import queue
 from app.database import Database
-from app.fine_tunes import service
+from app.fine_tunes import schedule, service
 from app.inference import Candidate
 from app.inference.training import training_data
 from app.tables import JobRecord, ObservationRecord, PromotionRecord, utc_now
@@ -39,7 +39,7 @@ def candidate_of(make_champion: Any, parent: str, is_better: bool) -> Candidate:
 
 def started(database: Database, settings: Settings, **changes: Any) -> int | None:
     with database.write() as session:
-        return service.start_if_due(session, settings.model_copy(update=changes))
+        return schedule.start_if_due(session, settings.model_copy(update=changes))
 
 
 def test_a_fine_tune_is_queued_and_says_where_to_follow_it(client: TestClient) -> None:
@@ -118,6 +118,19 @@ def test_only_what_was_observed_since_the_last_one_counts(
     observe("digits", cells[10:19], [0.5] * 9)
     assert started(database, settings, fine_tune_after=10) is None
     observe("digits", cells[19:20], [0.5])
+    assert started(database, settings, fine_tune_after=10) is not None
+
+
+def test_a_fine_tune_that_was_cancelled_is_not_started_again_by_the_same_observations(
+    client: TestClient, database: Database, settings: Settings, post_task: Any, cells: Cells, observe: Any
+) -> None:
+    post_task()
+    observe("digits", cells[:10], [0.5] * 10)
+    job_id = started(database, settings, fine_tune_after=10)
+    client.post(f"/v1/jobs/{job_id}:cancel")
+
+    assert started(database, settings, fine_tune_after=10) is None
+    observe("digits", cells[10:20], [0.5] * 10)
     assert started(database, settings, fine_tune_after=10) is not None
 
 
