@@ -2,8 +2,8 @@
 
 A page begins after the sort key of the last row of the page before (keyset), so that it costs the same at any depth, and rows
 that are added meanwhile neither repeat nor hide others. Ties are broken by the id. Rows without a value in the sorted column
-come last, whichever way it is sorted: they are asked for by a query of their own, so that one index on (…, column, id), walked
-forwards or backwards, serves both directions on SQLite and PostgreSQL alike.
+come last, whichever way it is sorted. A page is asked for in up to two queries, each along one stretch of an index on (…, column,
+id), walked forwards or backwards, on SQLite and PostgreSQL alike.
 
 A cursor holds that sort key with a digest of the list, its filters and its sort, and a checksum: with any other it is refused
 instead of leading somewhere by chance.
@@ -15,7 +15,7 @@ import base64
 import binascii
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -68,6 +68,14 @@ class Sort:
     def ordered(self, column: InstrumentedAttribute[Any]) -> Any:
         """Any column in this direction."""
         return column.desc() if self.is_descending else column.asc()
+
+    def has_passed_low(self, asked: Asked) -> bool:
+        """Whether all that is left lies above the lower end of a range in this column, since the page before did."""
+        return asked.cursor is not None and not self.is_descending
+
+    def has_passed_high(self, asked: Asked) -> bool:
+        """Whether all that is left lies below its upper end."""
+        return asked.cursor is not None and self.is_descending
 
     def after(self, left: Any, right: Any) -> Any:
         """What comes later in this direction."""
@@ -169,31 +177,30 @@ class Listing:
         are_empty: bool | None,
     ) -> list[Row[Any]]:
         query = query.add_columns(sort.column.label("sort_value"), self.id.label("sort_id"))
-        if sort.column is self.id or not sort.is_nullable:
-            return list(session.execute(self._valued(query, sort, after).limit(count)))
         found: list[Row[Any]] = []
-        if are_empty is not True and (after is None or after.value is not None):
-            valued = self._valued(query.where(sort.column.is_not(None)), sort, after)
-            found += session.execute(valued.limit(count))
-        if are_empty is not False and len(found) < count:
-            begin = after if after is not None and after.value is None else None
-            found += session.execute(self._empty(query, sort, begin).limit(count - len(found)))
+        for part in self._parts(query, sort, after, are_empty):
+            if len(found) < count:
+                found += session.execute(part.limit(count - len(found)))
         return found
 
-    def _valued(self, query: Select[*tuple[Any, ...]], sort: Sort, after: Position | None) -> Select[*tuple[Any, ...]]:
-        """Rows that have a value, from the position on."""
+    def _parts(
+        self, query: Select[*tuple[Any, ...]], sort: Sort, after: Position | None, are_empty: bool | None
+    ) -> Iterator[Select[*tuple[Any, ...]]]:
+        """What follows the position, one part after the other, each of which is one stretch of an index: rows with a value,
+        and those without. (What comes after a value has one; to say so too would give SQLite another, worse place to begin.)"""
         if sort.column is self.id:
-            query = query.order_by(sort.ordered(self.id))
-            return query if after is None else query.where(sort.after(self.id, after.id))
+            by_id = query.order_by(sort.ordered(self.id))
+            yield by_id if after is None else by_id.where(sort.after(self.id, after.id))
+            return
         query = query.order_by(sort.ordered(sort.column), sort.ordered(self.id))
-        if after is None:
-            return query
-        return query.where(sort.after(tuple_(sort.column, self.id), (after.value, after.id)))
-
-    def _empty(self, query: Select[*tuple[Any, ...]], sort: Sort, after: Position | None) -> Select[*tuple[Any, ...]]:
-        """Rows that have none, by id. The order names the column too, or PostgreSQL would not see that the index has it."""
-        query = query.where(sort.column.is_(None)).order_by(sort.ordered(sort.column), sort.ordered(self.id))
-        return query if after is None else query.where(sort.after(self.id, after.id))
+        if after is not None and after.value is not None:
+            yield query.where(sort.after(tuple_(sort.column, self.id), (after.value, after.id)))
+        elif after is None and not (sort.is_nullable and are_empty is True):
+            yield query.where(sort.column.is_not(None)) if sort.is_nullable else query
+        if sort.is_nullable and are_empty is not False:
+            empty = query.where(sort.column.is_(None))
+            is_begun = after is not None and after.value is None
+            yield empty.where(sort.after(self.id, after.id)) if is_begun and after is not None else empty
 
     def _context(self, sort: Sort, filters: Mapping[str, Any]) -> str:
         return _digest(orjson.dumps([self.name, sort.text, filters], option=orjson.OPT_SORT_KEYS))
@@ -248,7 +255,7 @@ class Listing:
 
 def within(
     column: ColumnElement[Any] | InstrumentedAttribute[Any], low: Any, high: Any, *, includes_high: bool = True
-) -> Any:
+) -> ColumnElement[bool]:
     """The condition that the column lies between two ends, either of which may be open."""
     conditions = [] if low is None else [column >= low]
     if high is not None:

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from app.access.repository import visible_tasks
 from app.database import insert_new, walked
-from app.lists import Sort, within
+from app.lists import Asked, Sort, within
 from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord
 
 _MAX_PARAMETERS = 5_000
@@ -142,7 +142,7 @@ class Filter:
 
 
 def listed(
-    task: TaskRecord, columns: Sequence[str], with_genotype: bool, wanted: Filter, sort: Sort
+    task: TaskRecord, columns: Sequence[str], with_genotype: bool, wanted: Filter, sort: Sort, asked: Asked
 ) -> Select[*tuple[Any, ...]]:
     """Those columns of the task's observations that are wanted, for a list that runs along one column.
 
@@ -162,13 +162,23 @@ def listed(
         query = query.where(own.status == wanted.status)
     if wanted.are_empty and sort.name == "id":
         query = query.where(own.value.is_(None)).order_by(sort.ordered(own.value))  # as the status says; has an index
-    value = own.value if sort.name == "value" else walked(own.value)
-    created_at = own.created_at if sort.name == "created_at" else walked(own.created_at, type_=own.created_at.type)
-    query = query.where(within(value, wanted.min_value, wanted.max_value))
-    query = query.where(within(created_at, wanted.since, wanted.before, includes_high=False))
-    if wanted.after_id is not None:
+    query = query.where(_bounded(own.value, sort, asked, wanted.min_value, wanted.max_value))
+    query = query.where(_bounded(own.created_at, sort, asked, wanted.since, wanted.before, includes_high=False))
+    if wanted.after_id is not None and not (sort.name == "id" and sort.has_passed_low(asked)):
         query = query.where((own.id if sort.name == "id" else walked(own.id)) > wanted.after_id)
     return query if wanted.include_superseded else query.where(current())
+
+
+def _bounded(
+    column: InstrumentedAttribute[Any], sort: Sort, asked: Asked, low: Any, high: Any, *, includes_high: bool = True
+) -> ColumnElement[bool]:
+    """That the column lies in the range. Of the sorted column without the end that the cursor has left behind, or the walk
+    might begin there again."""
+    if sort.column is not column:
+        return within(walked(column, type_=column.type), low, high, includes_high=includes_high)
+    low = None if sort.has_passed_low(asked) else low
+    high = None if sort.has_passed_high(asked) else high
+    return within(column, low, high, includes_high=includes_high)
 
 
 def of_architecture(session: Session, architecture_id: str, project_id: int | None, limit: int) -> Sequence[Row[Any]]:

@@ -200,7 +200,7 @@ def page(session: Session, task_name: str, asked: Asked, wanted: Filter) -> Page
     sort = asked.sort or LISTING.sort(_suitable(wanted))
     columns = [name for name in _FIELDS if asked.fields is None or name in asked.fields]
     with_genotype = asked.fields is None or "genotype" in asked.fields
-    query = repository.listed(task, columns, with_genotype, wanted, sort)
+    query = repository.listed(task, columns, with_genotype, wanted, sort, asked)
     filters = {"task": task.id, **asdict(wanted)}
     rows, next_cursor = LISTING.page(session, query, replace(asked, sort=sort), filters, are_empty=wanted.are_empty)
     names = (*columns, "genotype") if with_genotype else columns

@@ -121,7 +121,7 @@ FILTERS: dict[str, tuple[dict[str, Any], Callable[[Item], bool]]] = {
 }
 
 
-@pytest.mark.parametrize("sort", ["id", "-value", "created_at"])
+@pytest.mark.parametrize("sort", ["id", "value", "-value", "-created_at", "created_at"])
 @pytest.mark.parametrize("name", FILTERS)
 def test_filters_leave_what_they_say_whatever_the_order(
     client: TestClient, observed: list[Item], name: str, sort: str

@@ -13,6 +13,8 @@ from app.observations import service
 from app.observations.repository import Filter
 
 if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
     from app.database import Database
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -20,7 +22,7 @@ ALONG_ID, ALONG_VALUE, ALONG_TIME = (f"ix_observations_task_id_{name}" for name 
 BY_ARCHITECTURE = "ix_observations_architecture_id"
 
 
-def plan(database: Database, wanted: Filter, sort: str | None) -> list[str]:
+def plan(database: Database, wanted: Filter, sort: str | None, cursor: str | None = None) -> list[str]:
     """What SQLite says that it does for the queries of a page."""
     seen: list[tuple[str, Any]] = []
 
@@ -29,7 +31,7 @@ def plan(database: Database, wanted: Filter, sort: str | None) -> list[str]:
 
     event.listen(database.engine, "before_cursor_execute", note)
     with database.read() as session:
-        asked = Asked(sort=None if sort is None else service.LISTING.sort(sort))
+        asked = Asked(cursor=cursor, sort=None if sort is None else service.LISTING.sort(sort))
         service.page(session, "digits", asked, wanted)
     event.remove(database.engine, "before_cursor_execute", note)
     queries = [one for one in seen if "sort_value" in one[0]]
@@ -82,3 +84,25 @@ def test_an_architecture_is_looked_up(database: Database, post_task: Any, sort: 
     steps = plan(database, Filter(architecture="0" * 32), sort)
 
     assert all(BY_ARCHITECTURE in step for step in steps if "observations" in step)
+
+
+@pytest.mark.parametrize(
+    ("sort", "ends"),
+    [("value", "value<?"), ("-value", "value>?"), ("created_at", "created_at<?"), ("-created_at", "created_at>?")],
+)
+def test_a_page_within_a_range_begins_after_its_cursor_and_not_where_the_range_does(
+    client: TestClient, database: Database, post_task: Any, cells: Any, observe: Any, sort: str, ends: str
+) -> None:
+    post_task()
+    observe("digits", cells[:3], [0.1, 0.2, 0.3])
+    moments = {"since": "2020-01-01T00:00:00Z", "before": "2999-01-01T00:00:00Z"}
+    query = {"min_value": 0.0, "max_value": 1.0} if "value" in sort else moments
+    page = client.get("/v1/tasks/digits/observations", params={**query, "sort": sort, "limit": 1}).json()
+    bounds = query if "value" in sort else {name: datetime.fromisoformat(text) for name, text in moments.items()}
+
+    steps = plan(database, Filter(**bounds), sort, page["next_cursor"])
+
+    (step,) = (step for step in steps if "observations" in step)
+    name = sort.removeprefix("-")
+    assert f"(task_id=? AND {name}>? AND {name}<?)" in step
+    assert ends in step
