@@ -9,7 +9,7 @@ from fastapi import Body, Path, Query, Response, status
 from app.dependencies import DatabaseDep, SettingsDep
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, FiniteQuery, SinceQuery
-from app.observations import intake, service
+from app.observations import fronts, intake, service
 from app.observations.repository import Filter
 from app.observations.schemas import (
     BEST_EXAMPLE,
@@ -19,6 +19,7 @@ from app.observations.schemas import (
     MANY_EXAMPLE,
     OBSERVATION_EXAMPLE,
     ONE_EXAMPLE,
+    PARETO_EXAMPLE,
     POSTED_EXAMPLE,
     RETRACTION_EXAMPLE,
     RETRACTION_REQUEST_EXAMPLE,
@@ -27,6 +28,7 @@ from app.observations.schemas import (
     KeptStatus,
     ObservationOut,
     ObservationsBody,
+    ParetoOut,
     PostedOut,
     RetractionIn,
 )
@@ -173,3 +175,26 @@ def best_architectures(
 ) -> BestOut:
     with database.read() as session:
         return service.best(session, task, k)
+
+
+@router.get(
+    "/pareto",
+    summary="Show the measured Pareto front of several tasks",
+    description="The architectures that were measured in all of these tasks of one search space, and that no other of them "
+    "beats: none is at least as good in every task, each in its own direction, and better in one. Means at the final "
+    "fidelity count, as in the leaderboards.",
+    responses={200: example(PARETO_EXAMPLE), **problems(404)},
+)
+def pareto_front(
+    database: DatabaseDep,
+    tasks: Annotated[
+        str,
+        Query(
+            max_length=1_100,
+            description=f"Names or ids of 2 to {fronts.MAX_TASKS} tasks, separated by commas.",
+            examples=["digits-accuracy,digits-latency"],
+        ),
+    ],
+) -> ParetoOut:
+    with database.read() as session:
+        return fronts.pareto(session, tasks.split(","))
