@@ -8,20 +8,21 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 import uvicorn
 from pydantic import ValidationError
-from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
 from app import banner, memory, migration, observation_files, queue, worker
+from app.cli_care import back_up, examine, restore
+from app.cli_data import best, export, import_export, pareto
 from app.client import DEFAULT_URL, Client, ClientError
+from app.console import JsonOption, UrlOption, print_json, reported_errors
 from app.database import Database
-from app.errors import AppError
 from app.main import create_app
 from app.model_versions import service as model_versions
 from app.observations import intake
@@ -37,8 +38,12 @@ task_app = typer.Typer(help="Create and show tasks.", no_args_is_help=True)
 fine_tune_app = typer.Typer(help="Start and follow fine-tunes.", no_args_is_help=True)
 app.add_typer(task_app, name="task")
 app.add_typer(fine_tune_app, name="fine-tune")
-
-UrlOption = Annotated[str, typer.Option(envvar="ARCHCAST_URL", help="Where the service is.")]
+app.command("best")(best)
+app.command("pareto")(pareto)
+app.command("export")(export)
+app.command("doctor")(examine)
+app.command("backup")(back_up)
+app.command("restore")(restore)
 
 
 @app.command()
@@ -48,7 +53,7 @@ def serve(
 ) -> None:
     """Runs the service and, unless ARCHCAST_EMBEDDED_WORKER=false, a worker beside it."""
     memory.give_back_freed_memory()
-    with _reported_errors():
+    with reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
         service = create_app(settings, migrate=True, say=_say)
@@ -81,7 +86,7 @@ def work(
     memory.give_back_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with _reported_errors():
+    with reported_errors():
         wanted = kinds or list(queue.KINDS)
         unknown = sorted(set(wanted) - set(queue.KINDS))
         if unknown:
@@ -102,20 +107,34 @@ def work(
 
 @app.command("import")
 def import_file(
-    task: Annotated[str, typer.Argument(help="Name or id of the task.")],
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file.")],
+    task: Annotated[str, typer.Argument(help="Name or id of the task; or only a file that `archcast export` wrote.")],
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Another name for a task that was exported.")] = None,
+    as_json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
     direct: Annotated[bool, typer.Option(help="Write into the database of the settings, without a service.")] = False,
 ) -> None:
-    """Imports a file of observations into a task."""
-    with _reported_errors():
+    """Imports a file of observations into a task, or a whole task that was exported. Again is harmless."""
+    with reported_errors():
+        if file is None and direct:
+            raise typer.BadParameter("expected a task and a file with --direct, got a file alone")
+        if file is None:
+            import_export(Path(task), name, url, as_json=as_json)
+            return
+        if name is not None:
+            raise typer.BadParameter("expected --name with an exported task alone, got a task and a file")
         batches = observation_files.batches(observation_files.read(file))
         num_created = num_duplicates = 0
         replies = _recorded_directly(task, batches) if direct else _posted(url, task, batches)
         for reply in tqdm(replies, unit=" batches", disable=None):
             num_created += reply["num_created"]
             num_duplicates += reply["num_duplicates"]
-    typer.echo(f"{num_created} observations recorded, {num_duplicates} were there before")
+    if as_json:
+        print_json({"task": task, "num_created": num_created, "num_duplicates": num_duplicates})
+    else:
+        typer.echo(f"{num_created} observations recorded, {num_duplicates} were there before")
 
 
 def _posted(url: str, task: str, batches: Iterator[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
@@ -152,11 +171,11 @@ def predict(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Forecasts architectures, the best first."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         lines = architectures or [line.strip() for line in sys.stdin if line.strip()]
         answer = client.predict(task, [_notation(line) for line in lines])
         if as_json:
-            _print_json(answer)
+            print_json(answer)
             return
         good = sorted((one for one in answer["predictions"] if one["rank"]), key=lambda one: one["rank"])
         for one in good:
@@ -181,11 +200,11 @@ def ask(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Asks what to measure next, and takes it under a lease."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         members = {"lease_seconds": lease_seconds, "acquisition": acquisition, "constraints": constraint or []}
         answer = client.suggest_trials(task, worker_id, count, **members)
         if as_json:
-            _print_json(answer)
+            print_json(answer)
             return
         for one in answer["trials"]:
             typer.echo(f"{one['id']}  {one['genotype']}  --token {one['lease_token']}")
@@ -207,7 +226,7 @@ def tell(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Completes a trial with what was measured."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         observation = {"value": value, "fidelity": fidelity, "seed": seed, "cost": cost}
         told = client.complete(task, trial, token, [observation])
         typer.echo(f"trial {told['id']} is {told['state']}")
@@ -227,16 +246,16 @@ def create_task(
 ) -> None:
     """Creates a task."""
     optional = {"device": device, "max_fidelity": max_fidelity}
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         measured = {"name": metric, "unit": unit, "direction": direction}
         given = {key: value for key, value in optional.items() if value is not None}
-        _print_json(client.create_task(name, space, dataset, measured, **given))
+        print_json(client.create_task(name, space, dataset, measured, **given))
 
 
 @task_app.command("list")
 def list_tasks(url: UrlOption = DEFAULT_URL) -> None:
     """Lists all tasks."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         for task in client.tasks():
             state = "fresh" if task["adaptation"]["is_fresh"] else "stale"
             metric = task["metric"]["name"]
@@ -249,8 +268,8 @@ def list_tasks(url: UrlOption = DEFAULT_URL) -> None:
 @task_app.command("show")
 def show_task(task: str, url: UrlOption = DEFAULT_URL) -> None:
     """Shows one task."""
-    with _reported_errors(), Client(url) as client:
-        _print_json(client.task(task))
+    with reported_errors(), Client(url) as client:
+        print_json(client.task(task))
 
 
 @fine_tune_app.command("start")
@@ -261,7 +280,7 @@ def start_fine_tune(
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Starts a fine-tune."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         started = client.start_fine_tune(reason, dict(_setting(text) for text in setting or []))
         typer.echo(f"fine-tune {started['id']} is {started['state']}")
         if follow:
@@ -271,14 +290,14 @@ def start_fine_tune(
 @fine_tune_app.command("follow")
 def follow_fine_tune(fine_tune_id: int, url: UrlOption = DEFAULT_URL) -> None:
     """Waits for the end of a fine-tune and shows how far it is."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         _follow(client, fine_tune_id)
 
 
 @fine_tune_app.command("list")
 def list_fine_tunes(url: UrlOption = DEFAULT_URL) -> None:
     """Lists all fine-tunes, the newest first."""
-    with _reported_errors(), Client(url) as client:
+    with reported_errors(), Client(url) as client:
         for one in client.fine_tunes():
             typer.echo(f"{one['id']}  {one['state']} {one['percent']:.0f} %  {one['decision'] or one['reason']}")
 
@@ -313,26 +332,6 @@ def _notation(line: str) -> Any:
         return json.loads(line)
     except ValueError:
         return line
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
-@contextmanager
-def _reported_errors() -> Iterator[None]:
-    """Ends with exit code 1 and one line on stderr where something was refused."""
-    try:
-        yield
-    except OperationalError as error:
-        typer.echo(f"archcast: expected to reach the database, got: {error.orig}", err=True)
-        raise typer.Exit(1) from error
-    except (ClientError, AppError, ValidationError, OSError) as error:
-        typer.echo(f"archcast: {error}", err=True)
-        items = error.problem.get("errors") if isinstance(error, ClientError) else None
-        for item in (items or [])[:10]:
-            typer.echo(f"  {'.'.join(map(str, item['location']))}: {item['message']}", err=True)
-        raise typer.Exit(1) from error
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -9,17 +10,23 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
+PREFIX = "ARCHCAST_"
+_OTHER_VARIABLES = {"ARCHCAST_URL", "ARCHCAST_API_KEY", "ARCHCAST_TEST_POSTGRESQL"}  # read elsewhere
 
 
 class Settings(BaseSettings):
     """Read from variables that begin with ARCHCAST_, such as ARCHCAST_PORT=8080."""
 
-    model_config = SettingsConfigDict(env_prefix="ARCHCAST_", frozen=True, extra="forbid", protected_namespaces=())
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", protected_namespaces=())
 
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on; 0: any free one.")
     data_dir: Path = Field(default=Path("var"), description="Folder that holds all state of the service.")
     database_url: str = Field(default="", description="Database; empty: the file archcast.sqlite3 in the data folder.")
+
+    postgresql_programs: Path | None = Field(
+        default=None, description="Folder of pg_dump and pg_restore, for backups; none: those on PATH."
+    )
 
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1, description="Largest request body.")
     max_predictions: int = Field(default=10_000, ge=1, description="Most architectures in one request for forecasts.")
@@ -83,4 +90,7 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """The variables from which another process reads these settings."""
-        return {f"ARCHCAST_{name.upper()}": str(value) for name, value in self.model_dump(mode="json").items()}
+        return {
+            f"ARCHCAST_{name.upper()}": str(value)
+            for name, value in self.model_dump(mode="json", exclude_none=True).items()
+        }

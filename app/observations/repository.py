@@ -197,10 +197,10 @@ def best(session: Session, task: TaskRecord, fidelity: float | None, k: int) -> 
 
 def final_means(session: Session, task: TaskRecord, fidelity: float | None) -> dict[str, float]:
     """For every architecture its mean at the final fidelity."""
-    return dict(session.execute(_means(task, fidelity)).tuples())
+    return {row[0]: row[1] for row in session.execute(_means(task, fidelity))}
 
 
-def _means(task: TaskRecord, fidelity: float | None) -> Select[tuple[str, float]]:
+def _means(task: TaskRecord, fidelity: float | None) -> Select[*tuple[Any, ...]]:
     own = ObservationRecord
     return (
         select(own.architecture_id, func.avg(own.value)).where(_final(task.id, fidelity)).group_by(own.architecture_id)
