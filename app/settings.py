@@ -90,7 +90,45 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """The variables from which another process reads these settings."""
-        return {
-            f"ARCHCAST_{name.upper()}": str(value)
-            for name, value in self.model_dump(mode="json", exclude_none=True).items()
-        }
+        given = self.model_dump(mode="json", exclude_none=True)
+        return {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that begin like settings and are none: typing errors, most of the time."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def contradictions(settings: Settings) -> list[tuple[str, str]]:
+    """Settings that together do not do what each of them says, each with what to do about it."""
+    is_scheduled = settings.fine_tune_after > 0 or settings.fine_tune_every_hours > 0
+    num_processors = os.cpu_count() or 1
+    rules = [
+        (
+            settings.worker_poll_seconds * 3 > settings.lease_seconds,
+            "ARCHCAST_LEASE_SECONDS is too short for ARCHCAST_WORKER_POLL_SECONDS: living workers lose their jobs",
+            "Make the lease at least three times as long as the pause.",
+        ),
+        (
+            settings.prediction_log_rate > 0 and not settings.prediction_log_per_request,
+            "ARCHCAST_PREDICTION_LOG_RATE has forecasts kept, ARCHCAST_PREDICTION_LOG_PER_REQUEST=0 forbids it",
+            "Set the rate to 0, or allow some in each request.",
+        ),
+        (
+            is_scheduled and not settings.prediction_log_rate,
+            "fine-tunes are scheduled, but no forecast is kept to judge them by",
+            "Raise ARCHCAST_PREDICTION_LOG_RATE, or live with a judgement on held-out episodes alone.",
+        ),
+        (
+            settings.idempotency_lease_seconds > settings.idempotency_keep_hours * 3_600,
+            "ARCHCAST_IDEMPOTENCY_KEEP_HOURS is shorter than ARCHCAST_IDEMPOTENCY_LEASE_SECONDS: keys are lost in flight",
+            "Keep answers for longer than requests may take.",
+        ),
+        (
+            settings.torch_threads > num_processors,
+            f"ARCHCAST_TORCH_THREADS={settings.torch_threads} on {num_processors} processors",
+            "Leave it at 0: more threads than processors wait for each other.",
+        ),
+    ]
+    return [(message, advice) for is_wrong, message, advice in rules if is_wrong]
