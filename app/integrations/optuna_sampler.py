@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,8 @@ class ArchcastSampler(BaseSampler):  # type: ignore[misc,unused-ignore]
         client: Client | None = None,
     ) -> None:
         self._client = client or Client(url, api_key=api_key)
+        if client is None:
+            weakref.finalize(self, self._client.close)  # Optuna does not tell when a sampler is done with
         self._given = None if search_space is None else dict(search_space)
         self._asking = Asking(lease_seconds, acquisition, max_fidelity)
         self._independent = independent_sampler or RandomSampler()

@@ -18,6 +18,7 @@ import logging
 import math
 import threading
 import uuid
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ class ArchcastSearcher(Searcher):  # type: ignore[misc,unused-ignore]
 
     def _open(self) -> None:
         self._client = Client(self._url, api_key=self._api_key)
+        weakref.finalize(self, self._client.close)  # Ray does not tell when a searcher is done with
         self._pool: Pool | None = None
         self._held: dict[str, Held] = {}
         self._reported: dict[str, dict[float, float]] = {}
