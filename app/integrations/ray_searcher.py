@@ -32,7 +32,7 @@ from app.client import DEFAULT_URL, Client, ClientError
 from app.integrations.measuring import Asking, Direction, Held, Pool
 from app.integrations.parameters import Choice, Parameter, ParameterSpace, Real, Whole
 
-_DIRECTIONS: Mapping[str | None, Direction] = {"max": "maximize", "min": "minimize"}
+_DIRECTIONS: Mapping[str, Direction] = {"max": "maximize", "min": "minimize"}
 _ITERATION = "training_iteration"
 _logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ class ArchcastSearcher(Searcher):  # type: ignore[misc,unused-ignore]
         if mode is not None and mode not in _DIRECTIONS:
             raise ValueError(f"expected the mode max or min, got {mode!r}")
         super().__init__(metric=metric, mode=mode)
+        self._metric: str | None = metric
+        self._mode: str | None = mode
         self._url, self._api_key = url, api_key
         self._study = study or f"ray-{uuid.uuid4().hex[:12]}"
         self._asking = Asking(lease_seconds, acquisition, max_fidelity)
@@ -94,7 +96,7 @@ class ArchcastSearcher(Searcher):  # type: ignore[misc,unused-ignore]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Keeps an intermediate result until the trial ends."""
-        value, iteration = result.get(self._metric), result.get(_ITERATION)
+        value, iteration = result.get(self._metric or ""), result.get(_ITERATION)
         if trial_id in self._reported and isinstance(value, int | float) and iteration is not None:
             self._reported[trial_id][float(iteration)] = float(value)
 
@@ -124,7 +126,8 @@ class ArchcastSearcher(Searcher):  # type: ignore[misc,unused-ignore]
         """Goes on with the same study, and with what was out if its lease still holds."""
         state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
         with self._lock:
-            self._study, self._pool = state["study"], None
+            self._study = state["study"]
+            self._forget_pool()
             if not state["held"]:
                 return
             pool = self._pool_now()
@@ -138,21 +141,24 @@ class ArchcastSearcher(Searcher):  # type: ignore[misc,unused-ignore]
         return {name: value for name, value in vars(self).items() if name not in ("_client", "_pool", "_held", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._open()
 
     def _open(self) -> None:
         self._client = Client(self._url, api_key=self._api_key)
         weakref.finalize(self, self._client.close)  # Ray does not tell when a searcher is done with
-        self._pool: Pool | None = None
+        self._lock = threading.RLock()
+        self._forget_pool()
         self._held: dict[str, Held] = {}
         self._reported: dict[str, dict[float, float]] = {}
-        self._lock = threading.RLock()
+
+    def _forget_pool(self) -> None:
+        self._pool: Pool | None = None
 
     def _tell(
         self, held: Held, trial_id: str, reported: Mapping[float, float], result: Mapping[str, Any], error: bool
     ) -> None:
-        value, last = result.get(self._metric), self._asking.max_fidelity
+        value, last = result.get(self._metric or ""), self._asking.max_fidelity
         came_to = float(result.get(_ITERATION) or math.inf)
         if error:
             held.fail(f"the Ray trial {trial_id} ended with an error", is_retryable=True)
@@ -167,7 +173,7 @@ class ArchcastSearcher(Searcher):  # type: ignore[misc,unused-ignore]
         if self._pool is None:
             if not self._space:
                 raise ValueError("expected a search space, in `space` or as the tuner's param_space, got none")
-            if not self._metric or self._mode not in _DIRECTIONS:
+            if not self._metric or not self._mode or self._mode not in _DIRECTIONS:
                 raise ValueError(f"expected a metric and the mode max or min, got {self._metric!r} and {self._mode!r}")
             domains, _ = _split(self._space)
             space = ParameterSpace({name: parameter_of(name, one) for name, one in domains.items()})
