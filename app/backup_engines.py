@@ -101,8 +101,11 @@ class SqliteEngine(Engine):
     def is_filled(self) -> bool:
         if not self._file.exists() or not self._file.stat().st_size:
             return False
-        with closing(_opened(self._file)) as connection:
-            return bool(connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall())
+        try:
+            with closing(_opened(self._file)) as connection:
+                return bool(connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall())
+        except sqlite3.DatabaseError:
+            return True  # whatever it is, it is somebody's
 
     def put(self, file: Path) -> None:
         """In one transaction of SQLite's: whoever still has the database open sees the one state or the other."""
@@ -116,6 +119,11 @@ class SqliteEngine(Engine):
             except sqlite3.OperationalError as error:
                 message = (
                     f"expected to have {self._file} to ourselves, got {error}: stop all services and workers first"
+                )
+                raise ConflictError(message) from error
+            except sqlite3.DatabaseError as error:
+                message = (
+                    f"expected a database that can be replaced, got {self._file}, which is none ({error}): move it away"
                 )
                 raise ConflictError(message) from error
 

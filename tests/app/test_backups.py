@@ -210,3 +210,17 @@ def test_while_somebody_writes_nothing_is_put_in_its_place(
         pytest.raises(ConflictError, match="stop all services and workers first"),
     ):
         backups.restore(kept, tmp_path / "one.zip", force=True)
+
+
+def test_what_is_no_database_is_left_alone(kept: Settings, tmp_path: Path) -> None:
+    backups.back_up(kept, tmp_path / "one.zip")
+    target = tmp_path / "notes.txt"
+    target.write_text("something else entirely " * 100)
+    other = kept.model_copy(update={"database_url": f"sqlite:///{target}"})
+
+    with pytest.raises(ConflictError, match="or --force"):
+        backups.restore(other, tmp_path / "one.zip")
+    with pytest.raises(ConflictError, match="move it away"):
+        backups.restore(other, tmp_path / "one.zip", force=True)
+
+    assert target.read_text().startswith("something else")
