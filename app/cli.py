@@ -22,10 +22,12 @@ from app import banner, memory, migration, observation_files, queue, worker
 from app.access import audit
 from app.access.callers import SYSTEM
 from app.cli_access import key_app, project_app, show_audit
+from app.cli_care import back_up, examine, restore
+from app.cli_data import best, export, import_export, pareto
 from app.cli_operations import jobs_app, model_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
-from app.console import UrlOption, print_json, reported_errors
+from app.console import JsonOption, UrlOption, print_json, reported_errors
 from app.database import Database
 from app.formats.conversion import dag_document
 from app.main import create_app
@@ -48,6 +50,12 @@ app.add_typer(project_app, name="project")
 app.command("audit")(show_audit)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(model_app, name="model")
+app.command("best")(best)
+app.command("pareto")(pareto)
+app.command("export")(export)
+app.command("doctor")(examine)
+app.command("backup")(back_up)
+app.command("restore")(restore)
 
 
 @app.callback()
@@ -144,31 +152,49 @@ def score(
 
 @app.command("import")
 def import_file(
-    task: Annotated[str, typer.Argument(help="Name or id of the task.")],
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file.")],
+    task: Annotated[str, typer.Argument(help="Name or id of the task; or only a file that `archcast export` wrote.")],
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Another name for a task that was exported.")] = None,
+    as_json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
     direct: Annotated[bool, typer.Option(help="Write into the database of the settings, without a service.")] = False,
     as_job: Annotated[bool, typer.Option(help="Let a worker of the service do it: all rows or none.")] = False,
 ) -> None:
-    """Imports a file of observations into a task."""
+    """Imports a file of observations into a task, or a whole task that was exported. Again is harmless."""
     if direct and as_job:
         raise typer.BadParameter("expected --direct or --as-job, got both")
-    if as_job:
-        with reported_errors(), Client(url) as client:
-            _say_imported(client.finished_job(client.import_file(task, file)["id"])["result"])
-        return
+    if file is None and (direct or as_job):
+        raise typer.BadParameter("expected a task and a file with --direct or --as-job, got a file alone")
+    if file is not None and name is not None:
+        raise typer.BadParameter("expected --name with an exported task alone, got a task and a file")
     with reported_errors():
-        batches = observation_files.batches(observation_files.read(file))
-        num_created = num_duplicates = 0
-        replies = _recorded_directly(task, batches) if direct else _posted(url, task, batches)
-        for reply in tqdm(replies, unit=" batches", disable=None):
-            num_created += reply["num_created"]
-            num_duplicates += reply["num_duplicates"]
-    _say_imported({"num_created": num_created, "num_duplicates": num_duplicates})
+        if file is None:
+            import_export(Path(task), name, url, as_json=as_json)
+        elif as_job:
+            with Client(url) as client:
+                counts = client.finished_job(client.import_file(task, file)["id"])["result"]
+            _say_imported(task, counts["num_created"], counts["num_duplicates"], as_json=as_json)
+        else:
+            _import_rows(task, file, url, is_direct=direct, as_json=as_json)
 
 
-def _say_imported(counts: dict[str, Any]) -> None:
-    typer.echo(f"{counts['num_created']} observations recorded, {counts['num_duplicates']} were there before")
+def _import_rows(task: str, file: Path, url: str, *, is_direct: bool, as_json: bool) -> None:
+    batches = observation_files.batches(observation_files.read(file))
+    num_created = num_duplicates = 0
+    replies = _recorded_directly(task, batches) if is_direct else _posted(url, task, batches)
+    for reply in tqdm(replies, unit=" batches", disable=None):
+        num_created += reply["num_created"]
+        num_duplicates += reply["num_duplicates"]
+    _say_imported(task, num_created, num_duplicates, as_json=as_json)
+
+
+def _say_imported(task: str, num_created: int, num_duplicates: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"task": task, "num_created": num_created, "num_duplicates": num_duplicates})
+    else:
+        typer.echo(f"{num_created} observations recorded, {num_duplicates} were there before")
 
 
 def _posted(url: str, task: str, batches: Iterator[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

@@ -46,6 +46,22 @@ def is_current(database: Database) -> bool:
     return set(found) == set(ScriptDirectory.from_config(_config()).get_heads())
 
 
+def revision(database: Database) -> str | None:
+    """The migration that ran last; None: none did."""
+    with database.read() as session:
+        return MigrationContext.configure(session.connection()).get_current_revision()
+
+
+def head() -> str | None:
+    """The newest migration."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def is_known(revision: str) -> bool:
+    """Whether the migration is one of this program's."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))

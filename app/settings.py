@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -24,15 +25,23 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+PREFIX = "ARCHCAST_"
+_OTHER_VARIABLES = {"ARCHCAST_URL", "ARCHCAST_API_KEY", "ARCHCAST_TEST_POSTGRESQL"}  # read elsewhere
+
+
 class Settings(BaseSettings):
     """Read from variables that begin with ARCHCAST_, such as ARCHCAST_PORT=8080."""
 
-    model_config = SettingsConfigDict(env_prefix="ARCHCAST_", frozen=True, extra="forbid", protected_namespaces=())
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", protected_namespaces=())
 
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port that the service listens on; 0: any free one.")
     data_dir: Path = Field(default=Path("var"), description="Folder that holds all state of the service.")
     database_url: str = Field(default="", description="Database; empty: the file archcast.sqlite3 in the data folder.")
+
+    postgresql_programs: Path | None = Field(
+        default=None, description="Folder of pg_dump and pg_restore, for backups; none: those on PATH."
+    )
 
     max_body_bytes: int = Field(default=64 * MEBIBYTE, ge=1, description="Largest request body.")
     max_predictions: int = Field(default=10_000, ge=1, description="Most architectures in one request for forecasts.")
@@ -172,8 +181,49 @@ class Settings(BaseSettings):
 
     def as_environment(self) -> dict[str, str]:
         """The variables from which another process reads these settings."""
-        return {f"ARCHCAST_{name.upper()}": _written(value) for name, value in self.model_dump(mode="json").items()}
+        given = self.model_dump(mode="json", exclude_none=True)
+        return {f"{PREFIX}{name.upper()}": _written(value) for name, value in given.items()}
 
 
 def _written(value: object) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that begin like settings and are none: typing errors, most of the time."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+def contradictions(settings: Settings) -> list[tuple[str, str]]:
+    """Settings that together do not do what each of them says, each with what to do about it."""
+    is_scheduled = settings.fine_tune_after > 0 or settings.fine_tune_every_hours > 0 or bool(settings.fine_tune_cron)
+    num_processors = os.cpu_count() or 1
+    rules = [
+        (
+            settings.worker_poll_seconds * 3 > settings.lease_seconds,
+            "ARCHCAST_LEASE_SECONDS is too short for ARCHCAST_WORKER_POLL_SECONDS: living workers lose their jobs",
+            "Make the lease at least three times as long as the pause.",
+        ),
+        (
+            settings.prediction_log_rate > 0 and not settings.prediction_log_per_request,
+            "ARCHCAST_PREDICTION_LOG_RATE has forecasts kept, ARCHCAST_PREDICTION_LOG_PER_REQUEST=0 forbids it",
+            "Set the rate to 0, or allow some in each request.",
+        ),
+        (
+            is_scheduled and not settings.prediction_log_rate,
+            "fine-tunes are scheduled, but no forecast is kept to judge them by",
+            "Raise ARCHCAST_PREDICTION_LOG_RATE, or live with a judgement on held-out episodes alone.",
+        ),
+        (
+            settings.idempotency_lease_seconds > settings.idempotency_keep_hours * 3_600,
+            "ARCHCAST_IDEMPOTENCY_KEEP_HOURS is shorter than ARCHCAST_IDEMPOTENCY_LEASE_SECONDS: keys are lost in flight",
+            "Keep answers for longer than requests may take.",
+        ),
+        (
+            settings.torch_threads > num_processors,
+            f"ARCHCAST_TORCH_THREADS={settings.torch_threads} on {num_processors} processors",
+            "Leave it at 0: more threads than processors wait for each other.",
+        ),
+    ]
+    return [(message, advice) for is_wrong, message, advice in rules if is_wrong]

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import Body, Path, Query, Response, status
 
+from app.access.callers import CallerDep
+from app.access.task_places import TaskPlaces
 from app.dependencies import DatabaseDep, SettingsDep
 from app.formats.uploads import OBSERVATIONS_CONTENT, observation_router
 from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, FiniteQuery, SinceQuery
-from app.observations import intake, service
+from app.observations import fronts, intake, service
 from app.observations.repository import Filter
 from app.observations.schemas import (
     BEST_EXAMPLE,
@@ -21,6 +23,7 @@ from app.observations.schemas import (
     MANY_EXAMPLE,
     OBSERVATION_EXAMPLE,
     ONE_EXAMPLE,
+    PARETO_EXAMPLE,
     POSTED_EXAMPLE,
     RETRACTION_EXAMPLE,
     RETRACTION_REQUEST_EXAMPLE,
@@ -29,6 +32,7 @@ from app.observations.schemas import (
     KeptStatus,
     ObservationOut,
     ObservationsBody,
+    ParetoOut,
     PostedOut,
     RetractionIn,
 )
@@ -183,3 +187,30 @@ def best_architectures(
 ) -> BestOut:
     with database.read() as session:
         return service.best(session, task, k)
+
+
+@router.get(
+    "/pareto",
+    summary="Show the measured Pareto front of several tasks",
+    description="The architectures that were measured in all of these tasks of one search space, and that no other of them "
+    "beats: none is at least as good in every task, each in its own direction, and better in one. Means at the final "
+    "fidelity count, as in the leaderboards.",
+    responses={200: example(PARETO_EXAMPLE), **problems(404)},
+)
+@at_least(Role.READER)
+def pareto_front(
+    database: DatabaseDep,
+    caller: CallerDep,
+    tasks: Annotated[
+        str,
+        Query(
+            max_length=1_100,
+            description=f"Names or ids of 2 to {fronts.MAX_TASKS} tasks, separated by commas.",
+            examples=["digits-accuracy,digits-latency"],
+        ),
+    ],
+) -> ParetoOut:
+    places = TaskPlaces(database)
+    seen = [str(places.find(caller.project_id, reference).id) for reference in tasks.split(",")]
+    with database.read() as session:
+        return fronts.pareto(session, seen)

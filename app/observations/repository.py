@@ -199,17 +199,22 @@ def final_fidelity(session: Session, task: TaskRecord) -> float | None:
 
 def best(session: Session, task: TaskRecord, fidelity: float | None, k: int) -> Sequence[tuple[str, float]]:
     """The k architectures of the best mean at the final fidelity."""
-    own = ObservationRecord
-    mean = func.avg(own.value)
+    mean = func.avg(ObservationRecord.value)
     order = mean.desc() if task.direction == "maximize" else mean.asc()
-    query = (
-        select(own.architecture_id, mean)
-        .where(_final(task.id, fidelity))
-        .group_by(own.architecture_id)
-        .order_by(order, own.architecture_id)
-        .limit(k)
-    )
+    query = _means(task, fidelity).order_by(order, ObservationRecord.architecture_id).limit(k)
     return [(architecture_id, value) for architecture_id, value in session.execute(query)]
+
+
+def final_means(session: Session, task: TaskRecord, fidelity: float | None) -> dict[str, float]:
+    """For every architecture its mean at the final fidelity."""
+    return {row[0]: row[1] for row in session.execute(_means(task, fidelity))}
+
+
+def _means(task: TaskRecord, fidelity: float | None) -> Select[*tuple[Any, ...]]:
+    own = ObservationRecord
+    return (
+        select(own.architecture_id, func.avg(own.value)).where(_final(task.id, fidelity)).group_by(own.architecture_id)
+    )
 
 
 def final_values(

@@ -81,6 +81,24 @@ BEST_EXAMPLE = {
     ],
 }
 
+PARETO_EXAMPLE = {
+    "tasks": [
+        {"task": "digits-accuracy", "direction": "maximize", "unit": "fraction", "fidelity": 20.0},
+        {"task": "digits-latency", "direction": "minimize", "unit": "ms", "fidelity": None},
+    ],
+    "num_measured": 40,
+    "items": [
+        {
+            "architecture_id": ARCHITECTURE_ID,
+            "genotype": CELL,
+            "values": [
+                {"task": "digits-accuracy", "mean": 0.9495, "std": 0.0021, "count": 2},
+                {"task": "digits-latency", "mean": 3.1, "std": None, "count": 1},
+            ],
+        }
+    ],
+}
+
 
 StdError = Annotated[FiniteNumber, Field(ge=0)]
 
@@ -228,3 +246,37 @@ class BestOut(Reply):
     unit: str
     fidelity: float | None = Field(description="The final fidelity; null: none was ever given.")
     items: list[BestArchitecture]
+
+
+class ParetoTask(Reply):
+    """One of the aims, and which way it is better."""
+
+    task: str
+    direction: str
+    unit: str
+    fidelity: float | None = Field(description="The final fidelity; null: none was ever given.")
+
+
+class ParetoValue(Reply):
+    """What an architecture reaches in one task."""
+
+    task: str
+    mean: float = Field(description="Over its measurements at the final fidelity.")
+    std: float | None = Field(description="Sample standard deviation; null for a single measurement.")
+    count: int
+
+
+class ParetoArchitecture(Reply):
+    """One architecture that no other beats."""
+
+    architecture_id: str
+    genotype: str | None
+    values: list[ParetoValue] = Field(description="In the order of the tasks.")
+
+
+class ParetoOut(Reply):
+    """The measured Pareto front of several tasks, the best in the first task first."""
+
+    tasks: list[ParetoTask]
+    num_measured: int = Field(description="How many architectures have been measured in all of the tasks.")
+    items: list[ParetoArchitecture]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -28,6 +26,7 @@ from app.observations.schemas import (
     PostedOut,
     RetractionIn,
 )
+from app.observations.summaries import mean_and_std
 from app.pagination import Page
 from app.preconditions import IfMatch
 from app.tables import ObservationRecord, TaskRecord
@@ -234,11 +233,7 @@ def best(session: Session, task_name: str, k: int) -> BestOut:
 
 
 def _place(rank: int, architecture_id: str, genotype: str | None, values: list[float]) -> BestArchitecture:
+    mean, std = mean_and_std(values)
     return BestArchitecture(
-        rank=rank,
-        architecture_id=architecture_id,
-        genotype=genotype,
-        mean=math.fsum(values) / len(values),
-        std=statistics.stdev(values) if len(values) > 1 else None,
-        count=len(values),
+        rank=rank, architecture_id=architecture_id, genotype=genotype, mean=mean, std=std, count=len(values)
     )

@@ -173,3 +173,20 @@ def _environment(programs: Path) -> dict[str, str]:
     libraries = programs.parents[1] / f"{PACKAGE}.libs"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C", "LD_LIBRARY_PATH": str(libraries)}
+
+
+def client_programs(folder: Path) -> Path:
+    """A folder with pg_dump and pg_restore that find their libraries.
+
+    Raises:
+        UnavailableError: if the package has none.
+    """
+    programs = _programs(folder, is_copied=False)
+    libraries = programs.parent.with_suffix(".libs")
+    made = folder / "programs"
+    made.mkdir()
+    for name in ("pg_dump", "pg_restore"):
+        script = f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{programs / "bin" / name}" "$@"\n'
+        (made / name).write_text(script)
+        (made / name).chmod(0o755)
+    return made
