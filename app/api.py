@@ -18,6 +18,7 @@ from app.schemas import problem_schemas
 from app.search_spaces.endpoints import router as search_spaces
 from app.tasks.endpoints import router as tasks
 from app.trials.endpoints import router as trials
+from app.webhooks.endpoints import router as webhooks
 
 PREFIX = "/v1"
 ROUTERS: tuple[APIRouter, ...] = (
@@ -31,6 +32,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     jobs,
     fine_tunes,
     model_versions,
+    webhooks,
 )
 
 

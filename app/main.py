@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.trials.advice import AdviceService
 from app.trials.suggesting import SuggestionService
 from app.trials.sweeper import TrialSweeper
+from app.webhooks.sending import DeliverySweeper, WebhookSender
 
 _DESCRIPTION = (
     "Forecasts how well a neural architecture will do before anybody trains it, learns from every result that is "
@@ -57,6 +58,8 @@ def create_app(
     app.state.sweeper = TrialSweeper(settings, app.state.database)
     idempotency = IdempotencyService(settings, app.state.database)
     app.state.key_sweeper = KeySweeper(settings, app.state.database, idempotency)
+    app.state.webhook_sender = WebhookSender(settings, app.state.database)
+    app.state.delivery_sweeper = DeliverySweeper(app.state.webhook_sender, app.state.database)
     app.add_middleware(IdempotencyMiddleware, service=idempotency)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
     app.add_middleware(RequestIdMiddleware)
@@ -91,6 +94,8 @@ def _start(app: FastAPI) -> None:
     app.state.predictions.start()
     app.state.sweeper.start()
     app.state.key_sweeper.start()
+    app.state.webhook_sender.start()
+    app.state.delivery_sweeper.start()
 
 
 def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
@@ -104,6 +109,8 @@ def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
 
 
 def _stop(app: FastAPI) -> None:
+    app.state.delivery_sweeper.stop()
+    app.state.webhook_sender.stop()
     app.state.key_sweeper.stop()
     app.state.sweeper.stop()
     app.state.predictions.stop()

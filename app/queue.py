@@ -15,7 +15,7 @@ from sqlalchemy import CursorResult, and_, case, not_, or_, select, update
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from app import clock
+from app import clock, outbox, tallies
 from app.database import insert_if_new
 from app.tables import JobRecord, utc_now
 
@@ -139,6 +139,7 @@ def _close_abandoned(session: Session, kinds: Sequence[str], moment: datetime) -
         else:
             record.error = f"the worker stopped answering in {MAX_ATTEMPTS} attempts"
         _release(record)
+        _tell_end(session, record)
     session.flush()
 
 
@@ -173,6 +174,7 @@ def finish(session: Session, job_id: int, owner: str, result: Mapping[str, Any])
     record.state, record.percent, record.stage = "done", 100.0, "done"
     record.result, record.error, record.finished_at = dict(result), None, utc_now()
     _release(record)
+    _tell_end(session, record)
     return True
 
 
@@ -190,6 +192,7 @@ def fail(session: Session, job_id: int, owner: str, error: str, is_retryable: bo
     else:
         record.state = "cancelled" if record.cancel_requested else "failed"
         record.finished_at = utc_now()
+        _tell_end(session, record)
     return True
 
 
@@ -210,6 +213,7 @@ def end_cancelled(session: Session, job_id: int, owner: str) -> bool:
         return False
     record.state, record.finished_at = "cancelled", utc_now()
     _release(record)
+    _tell_end(session, record)
     return True
 
 
@@ -220,6 +224,7 @@ def cancel(session: Session, job_id: int) -> JobState | None:
         return None
     if record.state == "queued":
         record.state, record.dedupe_key, record.finished_at = "cancelled", None, utc_now()
+        _tell_end(session, record)
     if record.state not in FINAL_STATES:
         record.cancel_requested = True
     return cast(JobState, record.state)
@@ -234,6 +239,12 @@ def _held(session: Session, job_id: int, owner: str) -> JobRecord | None:
 
 def _release(record: JobRecord) -> None:
     record.lease_owner = record.lease_expires_at = None
+
+
+def _tell_end(session: Session, record: JobRecord) -> None:
+    """Tells webhooks and tallies that the job has ended."""
+    outbox.emit_end_of_job(session, record)
+    tallies.add_job(session, record)
 
 
 def _with_line(log_tail: str, line: str) -> str:
