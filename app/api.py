@@ -11,6 +11,7 @@ from app.candidates.endpoints import router as candidates
 from app.fine_tunes.endpoints import router as fine_tunes
 from app.health.endpoints import router as health
 from app.jobs.endpoints import router as jobs
+from app.metrics.endpoints import router as metrics
 from app.model_versions.endpoints import router as model_versions
 from app.observations.endpoints import router as observations
 from app.predictions.endpoints import router as predictions
@@ -41,6 +42,7 @@ def mount(app: FastAPI) -> None:
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(health)
+    app.include_router(metrics)
     _describe_problems(app)
 
 

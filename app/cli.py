@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import signal
+import math
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,16 +17,18 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from tqdm import tqdm
 
-from app import banner, memory, migration, observation_files, queue, worker
+from app import banner, logs, memory, migration, observation_files, queue, worker
 from app.client import DEFAULT_URL, Client, ClientError
 from app.database import Database
 from app.errors import AppError
 from app.main import create_app
+from app.metrics.registry import serve_worker
 from app.model_versions import service as model_versions
 from app.observations import intake
 from app.observations import service as observations
 from app.observations.schemas import ObservationBatch
 from app.settings import Settings
+from app.shutdown import OrderlyEnd
 from app.tasks import service as tasks
 from app.validation import error_items, invalid_content
 from app.worker import ChildProcess
@@ -51,17 +52,32 @@ def serve(
     with _reported_errors():
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        logs.configure(settings)
         service = create_app(settings, migrate=True, say=_say)
-        config = uvicorn.Config(service, settings.host, settings.port, log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            service,
+            settings.host,
+            settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+        )
         beside: list[ChildProcess] = []
+
+        def end() -> None:
+            service.state.ending.set()
+            for process in beside:
+                process.ask_to_stop()
 
         def announce(url: str) -> None:
             _say(banner.banner(url, has_example=tasks.exists(service.state.database, banner.EXAMPLE_TASK)))
             if settings.embedded_worker:  # not before: two processes that load PyTorch at once keep each other waiting
                 beside.append(ChildProcess(["worker"], settings))
 
+        server = banner.AnnouncingServer(config, announce, end, settings.shutdown_delay_seconds)
+        server.end.install()  # for what comes before and after the server has the signals for itself
         try:
-            banner.AnnouncingServer(config, announce).run()
+            server.run()
         finally:
             for process in beside:
                 process.stop()
@@ -79,23 +95,22 @@ def work(
 ) -> None:
     """Runs queued work: adaptations and fine-tunes."""
     memory.give_back_freed_memory()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     with _reported_errors():
+        settings = Settings()
+        logs.configure(settings)
         wanted = kinds or list(queue.KINDS)
         unknown = sorted(set(wanted) - set(queue.KINDS))
         if unknown:
             raise typer.BadParameter(f"expected kinds among {', '.join(queue.KINDS)}, got {unknown[0]!r}")
         stopping = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
+        OrderlyEnd(stopping.set).install()
         if until_stdin_closes:
             worker.stop_when_closed(sys.stdin.fileno(), stopping)
-        worker.end_when_stuck(stopping)
-        settings = Settings()
         database = Database(settings.database_url)
         migration.upgrade(database)
         model_versions.register_shipped(database)
+        if not (once or until_stdin_closes):
+            serve_worker(settings)
         worker.run(settings, database, wanted, once, stopping)
         database.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,9 +18,11 @@ from app.idempotency.middleware import IdempotencyMiddleware
 from app.idempotency.service import IdempotencyService
 from app.idempotency.sweeper import KeySweeper
 from app.inference import Inference
+from app.metrics.registry import add_shared, new_registry
 from app.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from app.model_versions import service as model_versions
 from app.predictions.service import PredictionService
+from app.request_records import RequestMetrics, RequestRecordMiddleware
 from app.search_spaces import service as search_spaces
 from app.settings import Settings
 from app.trials.advice import AdviceService
@@ -49,6 +52,7 @@ def create_app(
     app.state.settings = settings
     app.state.migrate = migrate
     app.state.say = say
+    app.state.ending = threading.Event()  # set when the process was told to end
     app.state.database = Database(settings.database_url)
     app.state.inference = Inference(settings, app.state.database)
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
@@ -62,6 +66,10 @@ def create_app(
     app.state.delivery_sweeper = DeliverySweeper(app.state.webhook_sender, app.state.database)
     app.add_middleware(IdempotencyMiddleware, service=idempotency)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.state.registry = new_registry()
+    add_shared(app.state.registry, settings, app.state.database)
+    recorded = RequestMetrics(app.state.registry)
+    app.add_middleware(RequestRecordMiddleware, metrics=recorded, log_requests=settings.log_requests)
     app.add_middleware(RequestIdMiddleware)
     error_handlers.install(app)
     api.mount(app)
@@ -74,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        app.state.ending.set()
         await run_in_threadpool(_stop, app)
 
 

@@ -29,6 +29,7 @@ from predictor.errors import (
 from predictor.fine_tuning import Cancelled, FineTuneConfig, FineTuneResult, LoggedCase, fine_tune
 from predictor.meta_predictor import MetaPredictor
 from predictor.prediction import Predictions
+from predictor.scoring import kendall_tau
 from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
 from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
 from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
@@ -80,6 +81,7 @@ __all__ = [
     "built_in_search_spaces",
     "declared_search_space",
     "fine_tune",
+    "kendall_tau",
     "lower_fidelities",
     "search_space",
     "select_diverse",

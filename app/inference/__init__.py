@@ -30,6 +30,7 @@ from app.inference.serving import Inference, NewAdaptation, adapt_task, warm_up
 from app.inference.shipped import ShippedContents, shipped_contents, shipped_task_names
 from app.inference.training import Candidate, checked_config, default_settings, fine_tune
 from app.inference.versions import ShippedVersion, Versions, shipped_version, version_of
+from predictor import kendall_tau
 
 __all__ = [
     "MIN_RELATED",
@@ -52,6 +53,7 @@ __all__ = [
     "declared_search_space",
     "default_settings",
     "fine_tune",
+    "kendall_tau",
     "parse_architecture",
     "parse_many",
     "referenced_ids",
