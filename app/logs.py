@@ -39,6 +39,7 @@ _SECRETS = (
     (re.compile(r"\b[1-9][0-9]{0,8}\.[A-Za-z0-9_-]{32}\b"), _HIDDEN),
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), rf"\g<1>{_HIDDEN}@"),
 )
+_SECRET_NAME = re.compile(r"(?i)authorization|api[_-]?key|(?:lease_)?token|secret|password")
 _OWN = "archcast_fields"
 
 
@@ -84,10 +85,22 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0] is not None:
             document["exception"] = "".join(traceback.format_exception(*record.exc_info))
-        clean = {name: without_secrets(value) if isinstance(value, str) else value for name, value in document.items()}
-        return orjson.dumps(
-            clean, default=lambda value: without_secrets(str(value)), option=orjson.OPT_NON_STR_KEYS
-        ).decode()
+        return orjson.dumps(_clean(document), default=_shown, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _clean(value: Any, name: str = "") -> Any:
+    """A member of a line's document without its secrets, however deep they lie."""
+    if isinstance(value, dict):
+        return {key: _clean(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(inner, name) for inner in value]
+    if isinstance(value, str):
+        return _HIDDEN if _SECRET_NAME.fullmatch(name) else without_secrets(value)
+    return value
+
+
+def _shown(value: object) -> str:
+    return without_secrets(str(value))
 
 
 class TextFormatter(logging.Formatter):

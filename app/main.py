@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from app import api, error_handlers, migration, shipped
+from app import api, error_handlers, migration, shipped, tracing
 from app.candidates.service import CandidateService
 from app.database import Database
 from app.idempotency.middleware import IdempotencyMiddleware
@@ -48,12 +48,15 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,
+        telemetry=tracing.config(settings),
     )
     app.state.settings = settings
     app.state.migrate = migrate
     app.state.say = say
     app.state.ending = threading.Event()  # set when the process was told to end
     app.state.database = Database(settings.database_url)
+    if settings.otel:
+        tracing.trace_statements(app.state.database.engine)
     app.state.inference = Inference(settings, app.state.database)
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
