@@ -52,7 +52,7 @@ def upgrade() -> None:
         "tallies",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("label", sa.String(length=96), nullable=False),
-        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("value", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name", "label", name=op.f("pk_tallies")),
     )
 
