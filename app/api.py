@@ -14,6 +14,7 @@ from app.fine_tunes.endpoints import router as fine_tunes
 from app.guarded_routes import GuardedRoute, Role, check_rules, rule_of
 from app.health.endpoints import router as health
 from app.jobs.endpoints import router as jobs
+from app.metrics.endpoints import router as metrics
 from app.model_versions.endpoints import router as model_versions
 from app.observations.endpoints import posts as observation_posts
 from app.observations.endpoints import router as observations
@@ -23,6 +24,7 @@ from app.search_spaces.endpoints import router as search_spaces
 from app.tasks.endpoints import router as tasks
 from app.track_records.endpoints import router as track_records
 from app.trials.endpoints import router as trials
+from app.webhooks.endpoints import router as webhooks
 
 PREFIX = "/v1"
 _SCHEME = {
@@ -46,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     access,
     track_records,
     bulk,
+    webhooks,
 )
 
 
@@ -59,6 +62,7 @@ def mount(app: FastAPI) -> None:
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(health)
+    app.include_router(metrics)
     _describe_problems(app)
 
 

@@ -6,9 +6,13 @@ Only once connections are accepted, so that whoever pastes them gets an answer.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
+
+from app.shutdown import OrderlyEnd
 
 EXAMPLE_TASK = "nasbench201.digits.accuracy"
 """A task of the shipped benchmark."""
@@ -22,11 +26,32 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 class AnnouncingServer(uvicorn.Server):
-    """A server that says when it accepts connections, and at which address."""
+    """A server that says when it accepts connections, and at which address. Told to end, it calls `on_ending`, goes on as
+    before for `delay_seconds`, then accepts nothing more and finishes what it has begun; told again, it ends at once."""
 
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_listening: Callable[[str], None],
+        on_ending: Callable[[], None] = lambda: None,
+        delay_seconds: float = 0.0,
+    ) -> None:
         super().__init__(config)
-        self._on_listening = on_listening
+        self._on_listening, self._on_ending, self._delay_seconds = on_listening, on_ending, delay_seconds
+        self.end = OrderlyEnd(self._begin_to_end)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Takes a signal; it is not raised again after the end, so that whoever runs the server can clean up."""
+        self.end.handle(sig, frame)
+
+    def _begin_to_end(self) -> None:
+        self._on_ending()
+        if not self._delay_seconds:
+            self.should_exit = True
+            return
+        timer = threading.Timer(self._delay_seconds, setattr, (self, "should_exit", True))
+        timer.daemon = True
+        timer.start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts as before, then calls `on_listening` with the service's URL."""

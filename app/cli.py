@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
+import math
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import uvicorn
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from app import banner, memory, migration, observation_files, queue, worker
+from app import banner, logs, memory, migration, observation_files, queue, worker
 from app.access import audit
 from app.access.callers import SYSTEM
 from app.cli_access import key_app, project_app, show_audit
@@ -31,11 +30,13 @@ from app.console import JsonOption, UrlOption, print_json, reported_errors
 from app.database import Database
 from app.formats.conversion import dag_document
 from app.main import create_app
+from app.metrics.registry import serve_worker
 from app.model_versions import service as model_versions
 from app.observations import intake
 from app.observations import service as observations
 from app.observations.schemas import ObservationBatch
 from app.settings import Settings
+from app.shutdown import OrderlyEnd
 from app.tasks import service as tasks
 from app.validation import error_items, invalid_content
 from app.worker import ChildProcess
@@ -81,9 +82,22 @@ def serve(
         given: dict[str, Any] = {"host": host, "port": port}
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
         queue.limits(settings.job_limits)  # what the worker would refuse is refused here, where somebody sees it
+        logs.configure(settings)
         service = create_app(settings, migrate=True, say=_say)
-        config = uvicorn.Config(service, settings.host, settings.port, log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            service,
+            settings.host,
+            settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
+        )
         beside: list[ChildProcess] = []
+
+        def end() -> None:
+            service.state.ending.set()
+            for process in beside:
+                process.ask_to_stop()
 
         def announce(url: str) -> None:
             has_example = tasks.exists(service.state.database, banner.EXAMPLE_TASK)
@@ -91,8 +105,10 @@ def serve(
             if settings.embedded_worker:  # not before: two processes that load PyTorch at once keep each other waiting
                 beside.append(ChildProcess(["worker"], settings))
 
+        server = banner.AnnouncingServer(config, announce, end, settings.shutdown_delay_seconds)
+        server.end.install()  # for what comes before and after the server has the signals for itself
         try:
-            banner.AnnouncingServer(config, announce).run()
+            server.run()
         finally:
             for process in beside:
                 process.stop()
@@ -110,23 +126,22 @@ def work(
 ) -> None:
     """Runs queued work: adaptations, fine-tunes, bulk forecasts, imports and comparisons."""
     memory.give_back_freed_memory()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     with reported_errors():
+        settings = Settings()
+        logs.configure(settings)
         wanted = kinds or list(queue.KINDS)
         unknown = sorted(set(wanted) - set(queue.KINDS))
         if unknown:
             raise typer.BadParameter(f"expected kinds among {', '.join(queue.KINDS)}, got {unknown[0]!r}")
         stopping = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
+        OrderlyEnd(stopping.set).install()
         if until_stdin_closes:
             worker.stop_when_closed(sys.stdin.fileno(), stopping)
-        worker.end_when_stuck(stopping)
-        settings = Settings()
         database = Database(settings.database_url)
         migration.upgrade(database)
         model_versions.register_shipped(database)
+        if not (once or until_stdin_closes):
+            serve_worker(settings)
         worker.run(settings, database, wanted, once, stopping)
         database.close()
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app import logs
 from app.errors import (
     AppError,
     InternalError,
@@ -41,7 +42,8 @@ def handle(request: Request, error: Exception) -> Response:
     problem = translated(error, request)
     request_id = request.scope.get("request_id", "")
     if isinstance(problem, InternalError):
-        _logger.error("request %s failed: %s", request_id, problem.detail, exc_info=error)
+        about = logs.with_fields(request_id=request_id)  # it is answered outside of what else says so
+        _logger.error("request %s failed: %s", request_id, problem.detail, exc_info=error, extra=about)
     elif problem.status >= 500:
         _logger.warning("request %s was put off: %s", request_id, problem.detail)
     document = {

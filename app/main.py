@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from app import api, error_handlers, migration, shipped
+from app import api, error_handlers, migration, shipped, tracing
 from app.access import keys
 from app.access.guard import AccessGuard
 from app.candidates.service import CandidateService
@@ -20,14 +21,17 @@ from app.idempotency.middleware import IdempotencyMiddleware
 from app.idempotency.service import IdempotencyService
 from app.idempotency.sweeper import KeySweeper
 from app.inference import Inference
+from app.metrics.registry import add_shared, new_registry
 from app.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from app.model_versions import service as model_versions
 from app.predictions.service import PredictionService
+from app.request_records import RequestMetrics, RequestRecordMiddleware
 from app.search_spaces import service as search_spaces
 from app.settings import Settings
 from app.trials.advice import AdviceService
 from app.trials.suggesting import SuggestionService
 from app.trials.sweeper import TrialSweeper
+from app.webhooks.sending import DeliverySweeper, WebhookSender
 
 _DESCRIPTION = (
     "Forecasts how well a neural architecture will do before anybody trains it, learns from every result that is "
@@ -47,12 +51,16 @@ def create_app(
         description=_DESCRIPTION,
         lifespan=_lifespan,
         generate_unique_id_function=lambda route: route.name,
+        telemetry=tracing.config(settings),
     )
     app.state.settings = settings
     app.state.migrate = migrate
     app.state.say = say
+    app.state.ending = threading.Event()  # set when the process was told to end
     app.state.database = Database(settings.database_url, settings.request_timeout_seconds)
     app.state.guard = AccessGuard(settings, app.state.database)
+    if settings.otel:
+        tracing.trace_statements(app.state.database.engine)
     app.state.inference = Inference(settings, app.state.database)
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
@@ -62,8 +70,14 @@ def create_app(
     app.state.sweeper = TrialSweeper(settings, app.state.database)
     idempotency = IdempotencyService(settings, app.state.database)
     app.state.key_sweeper = KeySweeper(settings, app.state.database, idempotency)
+    app.state.webhook_sender = WebhookSender(settings, app.state.database)
+    app.state.delivery_sweeper = DeliverySweeper(app.state.webhook_sender, app.state.database)
     app.add_middleware(IdempotencyMiddleware, service=idempotency)
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.state.registry = new_registry()
+    add_shared(app.state.registry, settings, app.state.database)
+    recorded = RequestMetrics(app.state.registry)
+    app.add_middleware(RequestRecordMiddleware, metrics=recorded, log_requests=settings.log_requests)
     app.add_middleware(RequestIdMiddleware)
     error_handlers.install(app)
     api.mount(app)
@@ -76,6 +90,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        app.state.ending.set()
         await app.state.guard.finish()
         await run_in_threadpool(_stop, app)
 
@@ -100,6 +115,8 @@ def _start(app: FastAPI) -> None:
     app.state.predictions.start()
     app.state.sweeper.start()
     app.state.key_sweeper.start()
+    app.state.webhook_sender.start()
+    app.state.delivery_sweeper.start()
 
 
 def _load_shipped(database: Database, say: Callable[[str], None]) -> None:
@@ -119,6 +136,8 @@ def _make_first_key(database: Database, settings: Settings, say: Callable[[str],
 
 
 def _stop(app: FastAPI) -> None:
+    app.state.delivery_sweeper.stop()
+    app.state.webhook_sender.stop()
     app.state.key_sweeper.stop()
     app.state.sweeper.stop()
     app.state.predictions.stop()

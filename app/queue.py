@@ -20,7 +20,7 @@ from sqlalchemy import CursorResult, and_, case, delete, func, not_, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from app import clock
+from app import clock, outbox, tallies
 from app.database import Turn, insert_if_new, take_turns
 from app.errors import InvalidContentError
 from app.tables import JobCheckpointRecord, JobFileRecord, JobRecord, utc_now
@@ -342,9 +342,11 @@ def retry(session: Session, job_id: int) -> JobState | None:
 
 
 def _end(session: Session, record: JobRecord, state: JobState, moment: datetime) -> None:
-    """Ends a job. Only one that is done keeps a result; only one that failed keeps what the next attempt goes on from."""
+    """Ends a job, and tells webhooks and tallies. Only one that is done keeps a result; only one that failed keeps what the next attempt goes on from."""
     record.state, record.dedupe_key, record.finished_at = state, None, moment
     _release(record)
+    outbox.emit_end_of_job(session, record)
+    tallies.add_job(session, record)
     if state == "failed":
         return
     unwanted = INPUT if state == "done" else RESULT

@@ -7,7 +7,7 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator, model_validator
@@ -142,6 +142,47 @@ class Settings(BaseSettings):
         default=0,
         ge=0,
         description="Threads of PyTorch in each process; 0: one while serving, its own choice in fine-tunes.",
+    )
+
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines for people, or one JSON document a line for programs."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least of what is logged."
+    )
+    log_requests: bool = Field(default=False, description="Log a line for every request that was answered.")
+    metrics_cache_seconds: float = Field(
+        default=5.0, ge=0.0, description="How long /metrics answers again what it has read from the database."
+    )
+    metrics_max_tasks: int = Field(
+        default=50, ge=0, description="Tasks that /metrics speaks of one by one: those that were observed last."
+    )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port on which a worker process answers /metrics; 0: none."
+    )
+    otel: bool = Field(
+        default=False, description="Send traces to the OpenTelemetry collector that the OTEL_ variables name."
+    )
+    webhook_private_addresses: bool = Field(
+        default=False, description="Deliver webhooks also to private addresses, and without TLS."
+    )
+    webhook_timeout_seconds: float = Field(
+        default=10.0, gt=0.0, le=300.0, description="How long the receiver of a webhook may take in all."
+    )
+    webhook_max_attempts: int = Field(
+        default=8, ge=1, le=20, description="A delivery is given up when it failed so many times."
+    )
+    webhook_poll_seconds: float = Field(
+        default=1.0, gt=0.0, description="How often webhooks that are due are looked for."
+    )
+    webhook_keep_days: float = Field(default=30.0, gt=0.0, description="How long deliveries that have ended are kept.")
+    shutdown_seconds: float = Field(
+        default=25.0,
+        gt=0.0,
+        description="How long requests and jobs in flight may take when the process is told to end.",
+    )
+    shutdown_delay_seconds: float = Field(
+        default=0.0, ge=0.0, description="How long /readyz says no before the service stops accepting connections."
     )
 
     @field_validator("key_secret")

@@ -494,3 +494,52 @@ class AuditRecord(Table):
     details: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     address: Mapped[str | None] = mapped_column(String(64))
     request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class WebhookRecord(Table):
+    """Where news is sent to. The secret is kept as it is, since every delivery is signed with it; it is shown only once."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[str]] = mapped_column(JSON)
+    description: Mapped[str] = mapped_column(Text, default="")
+    secret: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+
+
+class WebhookDeliveryRecord(Table):
+    """News for one webhook, written in the transaction of what happened. While somebody delivers it, `due_at` is when their
+    lease runs out, and `attempts` tells whose lease it is."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        Index("ix_webhook_deliveries_state_due_at", "state", "due_at"),
+        Index("ix_webhook_deliveries_webhook_id_id", "webhook_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    message_id: Mapped[str] = mapped_column(
+        String(40)
+    )  # the same in every attempt, and for every webhook that hears of it
+    event: Mapped[str] = mapped_column(String(64))
+    body: Mapped[str] = mapped_column(Text)  # exactly what is signed and sent
+    state: Mapped[str] = mapped_column(String(16), default="waiting")  # waiting | delivered | given_up
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[int | None]  # of the receiver's last answer
+    reason: Mapped[str | None] = mapped_column(Text)  # why the last attempt failed
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TallyRecord(Table):
+    """How often something happened, or how much of it there was, since the database was made."""
+
+    __tablename__ = "tallies"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    label: Mapped[str] = mapped_column(String(96), primary_key=True)  # what it is of
+    value: Mapped[float]

@@ -15,11 +15,11 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import queue
+from app import logs, queue
 from app.database import Database
 from app.errors import AppError, RetryableError
 from app.fine_tunes import schedule
@@ -27,12 +27,13 @@ from app.inference import Versions, warm_up
 from app.jobs.progress import Conclusion, JobStore, Progress, Work
 from app.queue import ClaimedJob
 from app.settings import Settings
+from app.webhooks.sending import WebhookSender
 from app.work import services
 
 _MAX_HEARTBEAT_SECONDS = 1.0
 _TRIGGER_SECONDS = 5.0
 _RESTART_SECONDS = 5.0
-_STOP_SECONDS = 30.0
+_SPARE_SECONDS = 10.0  # that a child process gets beyond its own limit, to give its jobs back
 _logger = logging.getLogger(__name__)
 
 
@@ -47,6 +48,8 @@ class Worker:
     stopping: threading.Event
     owner: str
     limits: Mapping[str, int]
+    held: dict[int, ClaimedJob] = field(default_factory=dict)
+    """The jobs that are being run."""
 
     @classmethod
     def of(cls, settings: Settings, database: Database, stopping: threading.Event) -> Worker:
@@ -88,8 +91,18 @@ class Worker:
             job = queue.claim(session, self.owner, kinds, self.settings.lease_seconds, self.limits)
         if job is None:
             return False
-        self._run(job)
+        self.held[job.id] = job
+        try:
+            with logs.about(job_id=job.id, job_kind=job.kind):
+                self._run(job)
+        finally:
+            self.held.pop(job.id, None)
         return True
+
+    def give_back_held(self) -> None:
+        """Queues again what is still being run, so that others take it at once; what comes out of it here is dropped."""
+        for job in list(self.held.values()):
+            self._given_back(job)
 
     def _run(self, job: ClaimedJob) -> None:
         progress = Progress(self.stopping, JobStore(self.database, job))
@@ -138,9 +151,10 @@ class Worker:
             queue.end_cancelled(session, job)
         _logger.info("job %d (%s) was cancelled", job.id, job.kind)
 
-    def _given_back(self, job: ClaimedJob, progress: Progress) -> None:
+    def _given_back(self, job: ClaimedJob, progress: Progress | None = None) -> None:
+        news = progress.taken() if progress is not None else ()
         with self.database.write() as session:
-            queue.progress(session, job, self.settings.lease_seconds, *progress.taken())
+            queue.progress(session, job, self.settings.lease_seconds, *news)
             queue.give_back(session, job)
         _logger.info("job %d (%s) was given back, since this worker ends", job.id, job.kind)
 
@@ -217,18 +231,23 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             env={**os.environ, **settings.as_environment(), **_threads(settings, arguments)},
         )
+        self._stop_seconds = settings.shutdown_seconds + _SPARE_SECONDS
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
 
-    def stop(self) -> None:
-        """Asks it to end and waits; ends it the hard way if it takes too long."""
+    def ask_to_stop(self) -> None:
+        """Asks it to end; again is harmless."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    def stop(self) -> None:
+        """Asks it to end and waits; ends it the hard way if it takes too long."""
+        self.ask_to_stop()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(self._stop_seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -253,14 +272,21 @@ def stop_when_closed(descriptor: int, stopping: threading.Event) -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def end_when_stuck(stopping: threading.Event) -> None:
-    """Ends this process the hard way if it takes too long to stop: an inner loop cannot be interrupted, and the lease lets
-    another worker take its job over."""
+def end_when_stuck(worker: Worker, seconds: float) -> None:
+    """Ends this process the hard way if it takes longer than that to stop: an inner loop cannot be interrupted. Its jobs are
+    given back before, so that nobody waits for their leases to run out."""
 
     def watch() -> None:
-        stopping.wait()
-        time.sleep(_STOP_SECONDS)
-        os._exit(1)
+        worker.stopping.wait()
+        time.sleep(seconds)
+        try:
+            worker.give_back_held()
+        except Exception:  # then the leases run out
+            _logger.exception(
+                "expected to give jobs back, got an error; others take them over when their leases run out"
+            )
+        finally:
+            os._exit(1)
 
     threading.Thread(target=watch, name="stuck-watch", daemon=True).start()
 
@@ -268,6 +294,7 @@ def end_when_stuck(stopping: threading.Event) -> None:
 def run(settings: Settings, database: Database, kinds: Sequence[str], once: bool, stopping: threading.Event) -> None:
     """The whole of a worker process: with `once`, runs what is due and ends; otherwise works until `stopping` is set."""
     worker = Worker.of(settings, database, stopping)
+    end_when_stuck(worker, settings.shutdown_seconds)
     if once:
         while not stopping.is_set() and worker.run_one(kinds):
             pass
@@ -280,7 +307,10 @@ def run(settings: Settings, database: Database, kinds: Sequence[str], once: bool
             lanes.append(threading.Thread(target=run, name=f"{lane}-lane"))
     if queue.FINE_TUNE in kinds:
         lanes.append(threading.Thread(target=keep_schedules, args=(settings, database, stopping), name="schedules"))
+    sender = WebhookSender(settings, database)
+    sender.start()
     for one in lanes:
         one.start()
     for one in lanes:
         one.join()
+    sender.stop()

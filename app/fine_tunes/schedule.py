@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from cronsim import CronSim
 from sqlalchemy.orm import Session
 
-from app import clock, queue
+from app import clock, outbox, queue
 from app.database import Database, Turn, take_turns
 from app.fine_tunes import repository
 from app.fine_tunes.repository import NewObservations
@@ -50,6 +50,16 @@ def start_if_drifted(session: Session, settings: Settings, task_id: int) -> int 
     _logger.warning(
         "forecasts of task %s by %s no longer hold: %d of %d values outside their interval",
         *(task.name, alarm.model_version_id, alarm.num_misses, alarm.num_pairs),
+    )
+    outbox.emit(
+        session,
+        "drift.detected",
+        {
+            "task": task.name,
+            "model_version": alarm.model_version_id,
+            "num_misses": alarm.num_misses,
+            "num_pairs": alarm.num_pairs,
+        },
     )
     if not settings.fine_tune_on_drift or pinned_version(session, task_id) is not None or _is_under_way(session):
         return None

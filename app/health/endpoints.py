@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from app.dependencies import DatabaseDep, InferenceDep
 from app.guarded_routes import GuardedRoute, open_to_all
@@ -27,9 +27,11 @@ async def healthz() -> HealthOut:
 @router.get(
     "/readyz",
     summary="Can the service answer?",
-    description="Whether the database can be reached and is migrated, and a champion is loaded; 503 if not.",
+    description="Whether the database can be reached and is migrated, a champion is loaded, and the process was not told to "
+    "end; 503 if not.",
     responses={200: example(READINESS_EXAMPLE), **problems(503)},
 )
 @open_to_all
-def readyz(database: DatabaseDep, inference: InferenceDep) -> ReadinessOut:
+def readyz(request: Request, database: DatabaseDep, inference: InferenceDep) -> ReadinessOut:
+    service.refuse_if_ending(request.app.state.ending)
     return ReadinessOut(status="ready", model_version=service.champion_if_ready(database, inference))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import migration
 from app.database import Database
 from app.errors import AppError, NotReadyError
 from app.inference import Inference
+
+
+def refuse_if_ending(ending: threading.Event) -> None:
+    """Raises NotReadyError if the process was told to end: it finishes what it has begun, and should get nothing new."""
+    if ending.is_set():
+        raise NotReadyError("expected a service that goes on, got one that was told to end")
 
 
 def champion_if_ready(database: Database, inference: Inference) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app import queue
+from app import outbox, queue
 from app.access import audit
 from app.database import Database
 from app.errors import AppError, ConflictError, NotFoundError
@@ -221,6 +221,12 @@ def _make_champion(
     audit.note(before={"champion": previous}, after={"champion": version, "reason": reason})
     for task_id in task_ids_to_adapt(session):
         queue.enqueue_adaptation(session, task_id, queue.IN_THE_BACKGROUND)
+    is_rollback = _ROLLED_BACK in comparison
+    outbox.emit(
+        session,
+        "model_version.rolled_back" if is_rollback else "model_version.promoted",
+        {"model_version": version, "previous": previous, "reason": reason},
+    )
     return repository.add_promotion(
         session,
         PromotionRecord(

@@ -14,6 +14,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
+from app.database import walked
 from app.observations import repository as observations
 from app.tables import ObservationRecord, PredictionRecord, TaskRecord
 
@@ -101,12 +102,13 @@ def _is_final(session: Session, task: TaskRecord) -> ColumnElement[bool]:
 
 
 def _has_earlier_value() -> ColumnElement[bool]:
-    """Of the same architecture and fidelity, corrected and retracted ones included."""
+    """Of the same architecture and fidelity, corrected and retracted ones included. Found by the architecture: the index on
+    task and id would lead through all that was ever observed of the task."""
     own, other = ObservationRecord, aliased(ObservationRecord)
     is_earlier = and_(
-        other.task_id + 0 == own.task_id,  # no index for it: SQLite would read the whole task again for each row
+        walked(other.task_id) == own.task_id,
         other.architecture_id == own.architecture_id,
-        other.id < own.id,
+        walked(other.id) < own.id,
         other.status == "ok",
         or_(other.fidelity == own.fidelity, and_(other.fidelity.is_(None), own.fidelity.is_(None))),
     )

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from app import tallies
 from app.settings import Settings
 from app.tables import TaskRecord, TrialRecord
 from app.trials import recording, repository, tokens
@@ -73,4 +74,5 @@ def end_run_out(session: Session, task: TaskRecord, settings: Settings, now: dat
             cause = f"{cause}, as {trial.num_expiries} in all have"
             recording.record_without_value(session, task, trial, "failed", cause)
             change(session, trial, "failed", cause, now)
+    tallies.add(session, tallies.LEASE_EXPIRIES, {str(task.id): float(len(found))} if found else {})
     return found

@@ -1,0 +1,1 @@
+"""Webhooks: where news is sent to, and its delivery. `app.outbox.emit` is how other code tells of something."""
