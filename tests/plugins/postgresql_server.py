@@ -49,7 +49,7 @@ class PostgresqlServer:
     def __init__(self) -> None:
         self._named = os.environ.get(OWN_SERVER, "")
         self._numbers = itertools.count(1)
-        self._folder = Path()
+        self._folder = self._programs = Path()
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres") -> URL:
@@ -90,38 +90,52 @@ class PostgresqlServer:
         if not self._named:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def crash(self) -> None:
+        """Kills the server as a power failure would; `resume` brings it back with what was committed."""
+        if self._process is None:
+            raise UnavailableError("expected a server that was started here, got one that somebody else runs")
+        self._process.kill()
+        self._process.wait(START_SECONDS)
+
+    def resume(self) -> None:
+        """Starts it again on what is on the disk, and waits until it answers.
+
+        Raises:
+            UnavailableError: if it does not.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            self._launch()
+            try:
+                self._wait()
+            except UnavailableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)  # processes of the one that was killed may still hold its memory
+            else:
+                return
+
     def _start(self) -> None:
         owner = _owner()
-        programs = _programs(self._folder, is_copied=bool(owner))
-        data = self._folder / "data"
+        self._programs = _programs(self._folder, is_copied=bool(owner))
         if owner:
             os.chown(self._folder, owner["user"], owner["group"])
-        run: dict[str, Any] = {**owner, "cwd": self._folder, "env": _environment(programs)}
-        made = subprocess.run(
-            [
-                programs / "bin" / "initdb",
-                "-D",
-                data,
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C",
-                "-N",
-            ],
-            **run,
-            capture_output=True,
-            text=True,
-        )
+        initdb = [self._programs / "bin" / "initdb", "-D", self._folder / "data"]
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        made = subprocess.run([*initdb, *options], **self._run_as(), capture_output=True, text=True)
         if made.returncode:
             raise UnavailableError(f"expected initdb to make a database cluster, got {made.stderr.strip()!r}")
-        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        with (self._folder / "log").open("wb") as log:
-            command = [programs / "bin" / "postgres", "-D", data, "-k", self._folder, *settings]
-            self._process = subprocess.Popen(command, **run, stdout=log, stderr=log)
+        self._launch()
         self._wait()
+
+    def _launch(self) -> None:
+        settings = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        command = [self._programs / "bin" / "postgres", "-D", self._folder / "data", "-k", self._folder, *settings]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, **self._run_as(), stdout=log, stderr=log)
+
+    def _run_as(self) -> dict[str, Any]:
+        return {**_owner(), "cwd": self._folder, "env": _environment(self._programs)}
 
     def _wait(self) -> None:
         deadline = time.monotonic() + START_SECONDS
