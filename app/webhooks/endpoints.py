@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, Path, Query, status
 
-from app.answering_once import creates_nothing, shown_once
+from app.answering_once import shown_once
 from app.dependencies import DatabaseDep, SettingsDep
 from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
@@ -97,7 +97,6 @@ def delete_webhook(database: DatabaseDep, webhook_id: WebhookId) -> None:
     description="Queues a delivery of the event `test`, signed as all are. The list of deliveries says what became of it.",
     responses={202: example({**DELIVERY_EXAMPLE, "event": "test"}, "Queued."), **problems(404)},
 )
-@creates_nothing
 @at_least(Role.OPERATOR, changes=True)
 def test_webhook(database: DatabaseDep, webhook_id: WebhookId) -> DeliveryOut:
     with database.write() as session:

@@ -225,12 +225,13 @@ def test_a_project_is_renamed_and_stays_the_same(two: Two) -> None:
 
 
 def test_who_reads_one_project_sees_of_a_model_version_nothing_that_names_tasks(two: Two) -> None:
+    from app.inference import Candidate
     from app.model_versions import service as model_versions
 
     manifest = {"format": 1, "fine_tuned_on": ["secret"], "metrics": {"secret": 1.0}}
     with two.service.state.database.write() as session:
         model_versions.add(session, "v" * 32, None, "fine_tune", manifest, b"")
-        model_versions.decide(session, "v" * 32, True, "better", {"secret": 1})
+        model_versions.decide(session, Candidate("v" * 32, "p" * 32, b"", manifest, {"secret": 1}, False, "no better"))
 
     shown = two.call(two.a, "GET", f"/model-versions/{'v' * 32}")
 
