@@ -155,11 +155,11 @@ def test_durations_of_jobs_come_from_whichever_process_ran_them(
 
 def test_a_job_that_ends_is_counted_once(client: TestClient, database: Database) -> None:
     with database.write() as session:
-        job_id = queue.enqueue(session, queue.ADAPT, {"task_id": 1})
+        queue.enqueue(session, queue.ADAPT, {"task_id": 1})
         job = queue.claim(session, "me", [queue.ADAPT], 60.0)
         assert job is not None
-        assert queue.finish(session, job.id, "me", {})
-        assert not queue.finish(session, job_id or 0, "me", {})
+        assert queue.finish(session, job, {})
+        assert not queue.finish(session, job, {})
 
     labels = {"scope": "shared", "kind": "adapt", "state": "done"}
     assert value(client, "archcast_job_duration_seconds_count", **labels) == 1.0
