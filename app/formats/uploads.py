@@ -36,7 +36,8 @@ PREDICTIONS_CONTENT = {
         "required": ["file"],
         "additionalProperties": False,
         "properties": {"file": FILES_SCHEMA},
-    }
+    },
+    "example": {"file": ["(an ONNX file)"]},
 }
 OBSERVATIONS_CONTENT = {
     "schema": {
@@ -53,7 +54,8 @@ OBSERVATIONS_CONTENT = {
                 "architecture, in the order of the files.",
             },
         },
-    }
+    },
+    "example": {"file": ["(an ONNX file)"], "value": 0.93, "seed": 0},
 }
 
 
