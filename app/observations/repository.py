@@ -14,7 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from app.access.repository import visible_tasks
 from app.database import insert_new, walked
 from app.lists import Asked, Sort, within
-from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord
+from app.tables import ArchitectureRecord, NotationRecord, ObservationRecord, TaskRecord, TrialRecord
 
 _MAX_PARAMETERS = 5_000
 
@@ -92,13 +92,18 @@ def mark_superseded(session: Session, observation_id: int, by_id: int) -> None:
 
 def shown() -> Select[*tuple[Any, ...]]:
     """Observations with the names of their tasks and their genotypes in the tasks' search spaces."""
+    return with_names(ObservationRecord)
+
+
+def with_names(record: type[ObservationRecord] | type[TrialRecord]) -> Select[*tuple[Any, ...]]:
+    """What was done about architectures in tasks, with the names of the tasks and the genotypes in their search spaces."""
     return (
-        select(ObservationRecord, TaskRecord.name.label("task"), NotationRecord.genotype)
-        .join(TaskRecord, TaskRecord.id == ObservationRecord.task_id)
+        select(record, TaskRecord.name.label("task"), NotationRecord.genotype)
+        .join(TaskRecord, TaskRecord.id == record.task_id)
         .outerjoin(
             NotationRecord,
             and_(
-                NotationRecord.architecture_id == ObservationRecord.architecture_id,
+                NotationRecord.architecture_id == record.architecture_id,
                 NotationRecord.search_space == TaskRecord.search_space,
             ),
         )

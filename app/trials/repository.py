@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.lists import within
+from app.observations.repository import with_names
 from app.tables import NotationRecord, ObservationRecord, TaskRecord, TrialEventRecord, TrialRecord
 from app.trials.states import OPEN, POOL
 
@@ -109,17 +110,7 @@ def note_forecasts(session: Session, trial_ids: Iterable[int], rows: Iterable[di
 
 def shown() -> Select[*tuple[Any, ...]]:
     """Trials with the names of their tasks and their genotypes in the tasks' search spaces."""
-    return (
-        select(TrialRecord, TaskRecord.name.label("task"), NotationRecord.genotype)
-        .join(TaskRecord, TaskRecord.id == TrialRecord.task_id)
-        .outerjoin(
-            NotationRecord,
-            and_(
-                NotationRecord.architecture_id == TrialRecord.architecture_id,
-                NotationRecord.search_space == TaskRecord.search_space,
-            ),
-        )
-    )
+    return with_names(TrialRecord)
 
 
 def shown_by_ids(session: Session, trial_ids: Iterable[int]) -> dict[int, Row[Any]]:

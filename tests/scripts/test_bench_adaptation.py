@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import os
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_modules import load_script
 
 from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
 from predictor.search_spaces.nasbench201 import NASBench201
@@ -25,13 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_adaptation", ROOT / "scripts" / "bench_adaptation.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its data classes look themselves up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("bench_adaptation")
 
 
 def test_every_size_is_reported_with_its_aim(bench, monkeypatch, capsys) -> None:

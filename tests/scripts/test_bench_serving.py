@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from script_modules import load_script
 
 ROOT = Path(__file__).parents[2]
 CHAMPION = ROOT / "predictor" / "champion" / "weights.safetensors"
@@ -18,17 +17,7 @@ CHAMPION = ROOT / "predictor" / "champion" / "weights.safetensors"
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_serving", ROOT / "scripts" / "bench_serving.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_serving"] = module  # dataclasses look their module up
-    sys.path.insert(0, str(ROOT / "scripts"))  # as it is where a script runs: its parts lie beside it
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    return module
+    return load_script("bench_serving")
 
 
 def test_a_figure_shows_its_median_and_range(bench: ModuleType) -> None:

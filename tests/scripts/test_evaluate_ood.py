@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_modules import load_script
 
 from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
 from predictor.contest.shifts import PARTS
@@ -20,14 +18,7 @@ DIGITS = "nasbench201/digits/accuracy"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "scripts" / "evaluate_ood.py"
-    spec = importlib.util.spec_from_file_location("evaluate_ood", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its data classes look themselves up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("evaluate_ood")
 
 
 def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

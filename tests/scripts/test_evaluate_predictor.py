@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from script_modules import load_script
 
 from predictor import checkpoint, shipped_champion
 from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
@@ -23,14 +21,7 @@ DIGITS = "nasbench201/digits/accuracy"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "scripts" / "evaluate_predictor.py"
-    spec = importlib.util.spec_from_file_location("evaluate_predictor", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its data classes look themselves up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("evaluate_predictor")
 
 
 @pytest.fixture

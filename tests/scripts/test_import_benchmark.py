@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 from types import ModuleType
 
 import httpx
 import numpy as np
 import pytest
+from script_modules import load_script
 
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.search_spaces.registry import declared_search_space, search_space
@@ -16,13 +15,7 @@ from predictor.tasks import Metric, Task
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "scripts" / "import_benchmark.py"
-    spec = importlib.util.spec_from_file_location("import_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("import_benchmark")
 
 
 def macro_task(num_architectures: int = 3, dataset: str = "cifar10") -> BenchmarkTask:

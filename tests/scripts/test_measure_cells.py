@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
-from pathlib import Path
 from types import ModuleType
 
 import pyarrow.parquet as pq
 import pytest
+from script_modules import load_script
 
 from predictor.evaluate.training import Measurement
 from predictor.search_spaces.nasbench201 import NASBench201
@@ -19,12 +18,7 @@ OTHER = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
 @pytest.fixture
 def script(monkeypatch) -> ModuleType:
     """The script, with trainings that are only told about."""
-    path = Path(__file__).parents[2] / "scripts" / "measure_cells.py"
-    spec = importlib.util.spec_from_file_location("measure_cells", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("measure_cells")
     module.trained = []
 
     def told(operations, dataset, seed):

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from script_modules import load_script
 
 from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
 from predictor.meta_predictor import MetaPredictor
@@ -21,13 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "scripts" / "meta_train.py"
-    spec = importlib.util.spec_from_file_location("meta_train", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("meta_train")
 
 
 @pytest.fixture
