@@ -70,7 +70,7 @@ class Insisting:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Document:
         """Done once, however often it is sent: under one idempotency key."""
-        return self._insist("POST", path, body, {"Idempotency-Key": str(uuid.UUID(int=self._rng.getrandbits(128)))})
+        return self._insist("POST", path, body, {"Idempotency-Key": str(uuid.uuid4())})
 
     def _insist(self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]) -> Document:
         began = time.monotonic()

@@ -34,6 +34,7 @@ from app.dependencies import DatabaseDep, SettingsDep
 from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.pagination import CursorQuery, LimitQuery, Page, decoded, page_of
+from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 
 router = json_router("access")
@@ -160,17 +161,18 @@ def show_project(database: DatabaseDep, caller: CallerDep, project: str) -> Proj
     summary="Change a project",
     description="Gives it another name, or says whether fine-tuning learns from its observations. Keys and tasks stay its "
     "own.",
-    responses={200: example({**PROJECT_EXAMPLE, **PROJECT_CHANGE_EXAMPLE}), **problems(400, 404, 409)},
+    responses={200: example({**PROJECT_EXAMPLE, **PROJECT_CHANGE_EXAMPLE}), **problems(400, 404, 409, 412)},
 )
 @at_least(Role.ADMIN, changes=True)
 def change_project(
     database: DatabaseDep,
     caller: CallerDep,
     project: str,
+    if_match: IfMatchDep,
     body: Annotated[ProjectChange, Body(openapi_examples={"rename": {"value": PROJECT_CHANGE_EXAMPLE}})],
 ) -> ProjectOut:
     with database.write() as session:
-        return projects.change(session, caller, project, body)
+        return projects.change(session, caller, project, body, if_match)
 
 
 @router.get(

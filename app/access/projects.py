@@ -10,6 +10,7 @@ from app.access.schemas import ProjectChange, ProjectIn, ProjectOut
 from app.errors import ConflictError, NotFoundError
 from app.guarded_routes import Role
 from app.pagination import Page, decoded, page_of
+from app.preconditions import IfMatch
 from app.tables import DEFAULT_PROJECT_ID, ProjectRecord
 
 
@@ -52,14 +53,16 @@ def show(session: Session, caller: Caller, name: str) -> ProjectOut:
     return _shown(find(session, caller, name))
 
 
-def change(session: Session, caller: Caller, name: str, body: ProjectChange) -> ProjectOut:
+def change(session: Session, caller: Caller, name: str, body: ProjectChange, seen: IfMatch) -> ProjectOut:
     """The project with another name, or another answer to whether it is learned from.
 
     Raises:
         NotFoundError: if there is no such project.
         ConflictError: if the new name is taken.
+        PreconditionFailedError: if it is not as the caller has seen it.
     """
     record = find(session, caller, name, for_update=True)
+    seen.check(lambda: _shown(record))
     wanted = {key: value for key, value in body.model_dump().items() if value is not None}
     other = repository.project_by_name(session, body.name) if body.name is not None else None
     if other is not None and other.id != record.id:

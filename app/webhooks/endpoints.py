@@ -12,6 +12,7 @@ from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
 from app.lists import Asked
 from app.pagination import Page
+from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 from app.webhooks import service
 from app.webhooks.schemas import (
@@ -82,12 +83,12 @@ def show_webhook(database: DatabaseDep, webhook_id: WebhookId) -> WebhookOut:
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Remove a webhook",
     description="Removes the webhook and its deliveries; what waited for it is not sent any more.",
-    responses=problems(404),
+    responses=problems(400, 404, 412),
 )
 @at_least(Role.OPERATOR, changes=True)
-def delete_webhook(database: DatabaseDep, webhook_id: WebhookId) -> None:
+def delete_webhook(database: DatabaseDep, webhook_id: WebhookId, if_match: IfMatchDep) -> None:
     with database.write() as session:
-        service.delete(session, webhook_id)
+        service.delete(session, webhook_id, if_match)
 
 
 @router.post(

@@ -8,6 +8,7 @@ from app import outbox
 from app.errors import ConflictError, InvalidContentError, NotFoundError
 from app.lists import Asked, Listing
 from app.pagination import Page
+from app.preconditions import IfMatch
 from app.settings import Settings
 from app.tables import WebhookDeliveryRecord, WebhookRecord
 from app.webhooks import addresses, repository, signing
@@ -70,13 +71,16 @@ def page(session: Session, asked: Asked) -> Page[WebhookOut]:
     return Page(items=[shown(row[0]) for row in rows], next_cursor=next_cursor)
 
 
-def delete(session: Session, webhook_id: int) -> None:
+def delete(session: Session, webhook_id: int, seen: IfMatch) -> None:
     """Removes the webhook; what waited for it is not delivered any more.
 
     Raises:
         NotFoundError: if there is none.
+        PreconditionFailedError: if it is not as the caller has seen it.
     """
-    repository.remove(session, find(session, webhook_id))
+    record = find(session, webhook_id)
+    seen.check(lambda: shown(record))
+    repository.remove(session, record)
 
 
 def test(session: Session, webhook_id: int) -> DeliveryOut:

@@ -385,12 +385,12 @@ def test_what_one_search_found_is_handed_out_until_too_little_is_left_of_it(
         return _architectures(answer.json()["trials"])
 
     few = [one for worker in range(5) for one in ask(worker, 2)]
-    num_for_few = len(searches)
+    for_few = list(searches)
     many = [one for worker in range(5, 15) for one in ask(worker, 50)]
 
-    assert num_for_few == 1
+    assert len(for_few) == len(set(for_few))  # one for each adaptation that answered meanwhile
     assert len({*few, *many}) == 510
-    assert 2 <= len(searches) <= 12
+    assert len(for_few) < len(searches) <= 12
 
 
 def test_a_named_seed_searches_anew_so_that_the_same_question_has_the_same_answer(
