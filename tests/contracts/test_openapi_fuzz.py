@@ -7,14 +7,13 @@ ARCHCAST_TEST_FUZZ_EXAMPLES asks for more of them for each operation.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
@@ -42,10 +41,18 @@ KNOWN = {
     **dict.fromkeys(("observation_id", "trial_id", "job_id", "key_id", "webhook_id"), 1),
 }
 """What there is when it begins: names that nobody would guess."""
+TASK = {
+    "name": "digits",
+    "search_space": "nasbench201",
+    "dataset": "digits",
+    "metric": {"name": "accuracy", "unit": "fraction", "direction": "maximize"},
+    "max_fidelity": 9,
+}
 SETTINGS = settings(
     max_examples=EXAMPLES,
     stateful_step_count=CHAINED_STEPS,
     derandomize=True,
+    phases=[Phase.explicit, Phase.generate],  # no shrinking: what a request meets depends on those before it
     database=None,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
@@ -62,42 +69,20 @@ def as_bytes(context: Any, value: Any) -> dict[str, bytes]:
     return {"data": value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")}
 
 
-@pytest.fixture(scope="module")
-def service(migrated_file: Path, champion_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
-    """A service with one task, to which all requests of this file go."""
-    from app.main import create_app
-    from app.settings import Settings
-
-    folder = tmp_path_factory.mktemp("fuzzed")
-    shutil.copy(migrated_file, folder / "archcast.sqlite3")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("predictor.shipped_champion", lambda: champion_folder)
-        app = create_app(
-            Settings(
-                data_dir=folder,
-                database_url=f"sqlite:///{folder / 'archcast.sqlite3'}",
-                embedded_worker=False,
-                max_body_bytes=2**20,
-                max_enumerated_candidates=1_000,
-                trial_sweep_seconds=3_600.0,
-            )
-        )
+@pytest.fixture
+def service(champion: Path, app: FastAPI) -> Iterator[FastAPI]:
+    """The service, started where the requests are made from, with one task."""
+    try:
         with get_client(app) as client:
             fill(client)
             yield app
+    finally:
         shutdown_lifespans()
 
 
 def fill(client: ASGIClient) -> None:
     """Makes what `KNOWN` names."""
-    task = {
-        "name": "digits",
-        "search_space": "nasbench201",
-        "dataset": "digits",
-        "metric": {"name": "accuracy", "unit": "fraction", "direction": "maximize"},
-        "max_fidelity": 9,
-    }
-    posted(client, "/tasks", task)
+    posted(client, "/tasks", TASK)
     cells = client.get("/v1/search-spaces/nasbench201/sample?count=8&seed=3").json()["architectures"]
     observed = [{"architecture": cell["genotype"], "value": index / 10} for index, cell in enumerate(cells)]
     posted(client, "/tasks/digits/observations", {"observations": observed})
@@ -181,3 +166,52 @@ def test_chains_of_requests_are_answered_as_documented(document: OpenApiSchema) 
             case.validate_response(response, checks=CHECKS)
 
     Chains.run(settings=settings(SETTINGS, max_examples=5 * EXAMPLES))
+
+
+def test_links_lead_on_from_what_was_made(service: FastAPI) -> None:
+    with get_client(service) as client:
+        created = followed(client, service, "create_task", "/tasks", {**TASK, "name": "faces"})
+        cells = client.get("/v1/search-spaces/nasbench201/sample?count=1&seed=9").json()["architectures"]
+        observation = {"architecture": cells[0]["genotype"], "value": 0.5}
+        observed = followed(client, service, "post_observations", "/tasks/faces/observations", observation)
+        asked = {"worker_id": "me"}
+        suggested = followed(client, service, "suggest_trials", "/tasks/faces/trials:suggest", asked)
+
+    assert created["show_task"]["parameters"] == {"task": "faces"}
+    assert observed["show_observation"]["answer"]["value"] == 0.5
+    trial = suggested["show_trial"]["answer"]
+    assert (trial["state"], trial["worker_id"]) == ("leased", "me")
+    assert suggested["complete_trial"]["parameters"] == {"task": "faces", "trial_id": trial["id"]}
+    assert suggested["complete_trial"]["body"]["lease_token"]
+
+
+def followed(
+    client: ASGIClient, service: FastAPI, operation: str, path: str, body: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """What each link of the answer leads to: its parameters, its body and, of what only shows something, the answer."""
+    answer = client.post(f"/v1{path}", json=body)
+    operations = {
+        described["operationId"]: (method, address, described)
+        for address, methods in service.openapi()["paths"].items()
+        for method, described in methods.items()
+    }
+    reached: dict[str, dict[str, Any]] = {}
+    for name, link in operations[operation][2]["responses"][str(answer.status_code)]["links"].items():
+        method, address, _ = operations[link["operationId"]]
+        read = {key: found(where, answer.json()) for key, where in link["parameters"].items()}
+        sent = {key: found(where, answer.json()) for key, where in link.get("requestBody", {}).items()}
+        reached[name] = {"parameters": read, "body": sent}
+        if method == "get":
+            shown = client.get(address.format(**read))
+            assert shown.status_code == 200, shown.text
+            reached[name]["answer"] = shown.json()
+    return reached
+
+
+def found(where: str, answer: Any) -> Any:
+    """What a runtime expression of OpenAPI stands for; the task is the only thing that links take from the address."""
+    if where == "$request.path.task":
+        return answer["task"]
+    for part in where.removeprefix("$response.body#/").split("/"):
+        answer = answer[int(part)] if isinstance(answer, list) else answer[part]
+    return answer
