@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, Strict, WithJsonSchema
@@ -95,7 +96,23 @@ def problem_schemas() -> dict[str, Any]:
     return {**schema.pop("$defs"), "Problem": schema}
 
 
-def example(value: Any, description: str = "Done.", model: type[Reply] | None = None) -> dict[str, Any]:
-    """OpenAPI's description of an answer, with an example; `model` where it is not the operation's main answer."""
-    described = {"description": description, "content": {"application/json": {"example": value}}}
+def example(
+    value: Any,
+    description: str = "Done.",
+    model: type[Reply] | None = None,
+    links: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, Any]:
+    """OpenAPI's description of an answer, with an example; `model` where it is not the operation's main answer, and `links`
+    to operations that go on from it, each with where in the answer its parameters are."""
+    described: dict[str, Any] = {"description": description, "content": {"application/json": {"example": value}}}
+    if links:
+        described["links"] = {operation: _link(operation, found) for operation, found in links.items()}
     return described if model is None else {**described, "model": model}
+
+
+def _link(operation: str, found: Mapping[str, str]) -> dict[str, Any]:
+    """OpenAPI's link; what is found under `body.…` belongs into the next request's body."""
+    body = {name.removeprefix("body."): where for name, where in found.items() if name.startswith("body.")}
+    parameters = {name: where for name, where in found.items() if not name.startswith("body.")}
+    link: dict[str, Any] = {"operationId": operation, "parameters": parameters}
+    return {**link, "requestBody": body} if body else link

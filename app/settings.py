@@ -26,7 +26,12 @@ def is_loopback(host: str) -> bool:
 
 
 PREFIX = "ARCHCAST_"
-_OTHER_VARIABLES = {"ARCHCAST_URL", "ARCHCAST_API_KEY", "ARCHCAST_TEST_POSTGRESQL"}  # read elsewhere
+_OTHER_VARIABLES = {
+    "ARCHCAST_URL",
+    "ARCHCAST_API_KEY",
+    "ARCHCAST_TEST_POSTGRESQL",
+    "ARCHCAST_TEST_FUZZ_EXAMPLES",
+}  # read elsewhere
 
 
 class Settings(BaseSettings):

@@ -39,6 +39,9 @@ from app.schemas import example, problems
 
 router = json_router("access")
 
+_KEY_LINKS = {name: {"key_id": "$response.body#/id"} for name in ("show_api_key", "revoke_api_key")}
+_PROJECT_LINKS = {name: {"project": "$response.body#/name"} for name in ("show_project", "change_project")}
+
 KeyId = Annotated[int, Path(ge=1, lt=2**63, description="Id of a key.")]
 _TEXT = r"^[^\x00]*$"
 
@@ -60,7 +63,7 @@ def show_caller(database: DatabaseDep, caller: CallerDep) -> CallerOut:
     status_code=status.HTTP_201_CREATED,
     summary="Make a key",
     description="The answer holds the key itself, this once: only a hash is stored. It is known to all replicas at once.",
-    responses={201: example(NEW_KEY_EXAMPLE, "The new key."), **problems(400)},
+    responses={201: example(NEW_KEY_EXAMPLE, "The new key.", links=_KEY_LINKS), **problems(400)},
 )
 @shown_once
 @at_least(Role.ADMIN, changes=True)
@@ -119,7 +122,7 @@ def revoke_api_key(request: Request, database: DatabaseDep, key_id: KeyId) -> Ke
     summary="Create a project",
     description="Tasks belong to projects, and keys of readers and contributors see those of one. A name that is taken is "
     "refused with 409.",
-    responses={201: example(PROJECT_EXAMPLE, "The new project."), **problems(400, 409)},
+    responses={201: example(PROJECT_EXAMPLE, "The new project.", links=_PROJECT_LINKS), **problems(400, 409)},
 )
 @at_least(Role.ADMIN, changes=True)
 def create_project(

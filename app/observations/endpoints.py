@@ -43,6 +43,8 @@ from app.schemas import example, problems
 router = json_router("observations")
 posts = observation_router("observations")
 
+_FIRST = {"task": "$request.path.task", "observation_id": "$response.body#/observations/0/id"}
+_LINKS = dict.fromkeys(("show_observation", "correct_observation", "retract_observation"), _FIRST)
 ObservationId = Annotated[int, Path(ge=1, lt=2**63, description="Id of an observation of this task.")]
 
 
@@ -55,8 +57,10 @@ ObservationId = Annotated[int, Path(ge=1, lt=2**63, description="Id of an observ
     "under the same client key is answered as a duplicate; 200 if there was nothing else. The task is adapted in the "
     "background: many posts, one adaptation. As multipart/form-data the architectures are ONNX files in fields `file`.",
     responses={
-        201: example(POSTED_EXAMPLE, "Recorded."),
-        200: example({**POSTED_EXAMPLE, "num_created": 0, "num_duplicates": 1}, "All of it was there.", PostedOut),
+        201: example(POSTED_EXAMPLE, "Recorded.", links=_LINKS),
+        200: example(
+            {**POSTED_EXAMPLE, "num_created": 0, "num_duplicates": 1}, "All of it was there.", PostedOut, _LINKS
+        ),
         **problems(400, 404, 409),
     },
     openapi_extra={"requestBody": {"content": {"multipart/form-data": OBSERVATIONS_CONTENT}}},

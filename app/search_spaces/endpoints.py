@@ -33,6 +33,9 @@ from app.search_spaces.schemas import (
 
 router = json_router("search spaces")
 
+_SPACE = {"name": "$response.body#/name"}
+_LINKS = dict.fromkeys(("show_search_space", "edit_search_space", "sample_search_space", "validate_notations"), _SPACE)
+
 
 @router.post(
     "/search-spaces",
@@ -41,8 +44,8 @@ router = json_router("search spaces")
     description="Registers a search space of your own. The same declaration again is harmless and answers 200; "
     "another definition under a name that is taken is refused with 409.",
     responses={
-        201: example(SPACE_EXAMPLE, "The new search space."),
-        200: example(SPACE_EXAMPLE, "It was there.", SearchSpaceOut),
+        201: example(SPACE_EXAMPLE, "The new search space.", links=_LINKS),
+        200: example(SPACE_EXAMPLE, "It was there.", SearchSpaceOut, _LINKS),
         **problems(400, 409),
     },
 )

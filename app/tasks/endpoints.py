@@ -20,6 +20,11 @@ from app.tasks.schemas import TASK_EDIT_EXAMPLE, TASK_EXAMPLE, TASK_REQUEST_EXAM
 
 router = json_router("tasks")
 
+_TASK = {"task": "$response.body#/name"}
+_LINKS = dict.fromkeys(
+    ("show_task", "edit_task", "post_observations", "create_predictions", "list_candidates", "suggest_trials"), _TASK
+)
+
 
 @router.post(
     "/tasks",
@@ -28,8 +33,8 @@ router = json_router("tasks")
     description="A task is a search space × data set × metric (× device). The same task again is harmless and answers "
     "200; a different one under a name that is taken is refused with 409.",
     responses={
-        201: example(TASK_EXAMPLE, "The new task."),
-        200: example(TASK_EXAMPLE, "It was there.", TaskOut),
+        201: example(TASK_EXAMPLE, "The new task.", links=_LINKS),
+        200: example(TASK_EXAMPLE, "It was there.", TaskOut, _LINKS),
         **problems(400, 404, 409),
     },
 )

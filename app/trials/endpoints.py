@@ -39,6 +39,19 @@ router = json_router("trials")
 
 TrialId = Annotated[int, Path(ge=1, lt=2**63, description="Id of a trial of this task.")]
 
+_FIRST = {"task": "$request.path.task", "trial_id": "$response.body#/trials/0/id"}
+_REPORT = {**_FIRST, "body.lease_token": "$response.body#/trials/0/lease_token"}
+_SUGGESTED_LINKS = {
+    "show_trial": _FIRST,
+    "advise_on_trial": _FIRST,
+    "heartbeat_trial": _REPORT,
+    "complete_trial": _REPORT,
+    "fail_trial": _REPORT,
+    "end_infeasible_trial": _REPORT,
+    "abandon_trial": _REPORT,
+}
+_REQUESTED_LINKS = {"show_trial": {**_FIRST, "trial_id": "$response.body#/trials/0/trial_id"}}
+
 _TOKEN = (
     "A missing or wrong lease_token is refused with 403; one of an earlier lease, and any report on a trial that has ended, "
     "with 409. "
@@ -55,7 +68,10 @@ _AGAIN = (
     "the old ones are void), then the oldest of those that wait, then new ones, chosen as candidates are. New ones are "
     "neither equal nor near-identical to anything that is out, however many workers ask at once. A lease that runs out "
     "returns its trial to the pool; until somebody else takes it, its worker may still report.",
-    responses={200: example(examples.SUGGESTED_EXAMPLE, "To be measured."), **problems(400, 404, 503)},
+    responses={
+        200: example(examples.SUGGESTED_EXAMPLE, "To be measured.", links=_SUGGESTED_LINKS),
+        **problems(400, 404, 503),
+    },
 )
 @at_least(Role.CONTRIBUTOR, changes=True)
 def suggest_trials(
@@ -75,8 +91,8 @@ def suggest_trials(
     "who ask for the same get the same trial; 200 if nothing is new. If any cannot be read, nothing is done, and all that "
     "is wrong is listed (422).",
     responses={
-        201: example(examples.REQUESTED_EXAMPLE, "They wait."),
-        200: example(examples.REQUESTED_EXAMPLE, "All of them waited or were out.", RequestedOut),
+        201: example(examples.REQUESTED_EXAMPLE, "They wait.", links=_REQUESTED_LINKS),
+        200: example(examples.REQUESTED_EXAMPLE, "All of them waited or were out.", RequestedOut, _REQUESTED_LINKS),
         **problems(400, 404),
     },
 )

@@ -29,6 +29,9 @@ from app.webhooks.schemas import (
 
 router = json_router("webhooks")
 
+_WEBHOOK = {"webhook_id": "$response.body#/id"}
+_LINKS = dict.fromkeys(("show_webhook", "test_webhook", "list_deliveries", "delete_webhook"), _WEBHOOK)
+
 WebhookId = Annotated[int, Path(ge=1, lt=2**63, description="Id of a webhook.")]
 
 
@@ -40,7 +43,7 @@ WebhookId = Annotated[int, Path(ge=1, lt=2**63, description="Id of a webhook.")]
     "headers `webhook-id`, `webhook-timestamp` and `webhook-signature` are those of Standard Webhooks: the signature is "
     "`v1,` and the base64 of HMAC-SHA256 over id, timestamp and body, joined by dots, under the secret, which is shown this "
     "once (base64 after `whsec_`). Any 2xx answer will do; 410 ends a delivery at once, and anything else is tried again.",
-    responses={201: example(REGISTERED_EXAMPLE, "Registered."), **problems(400, 409)},
+    responses={201: example(REGISTERED_EXAMPLE, "Registered.", links=_LINKS), **problems(400, 409)},
 )
 @shown_once
 @at_least(Role.OPERATOR, changes=True)
