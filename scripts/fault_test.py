@@ -114,6 +114,7 @@ class Scene:
             "TRIAL_MAX_FAILURES": "1000",
         }  # fmt: skip
         environment = clean_environment() | {f"ARCHCAST_{name}": value for name, value in settings.items()}
+        environment["OMP_NUM_THREADS"] = "1"  # processes that have to share few cores wait for each other's threads
         apis = []
         for number in range(2 if server else 1):
             port = free_port()
