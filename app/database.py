@@ -8,7 +8,9 @@ side, and lock what they decide by: a task's row, a job's row, or a `Turn` where
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -27,6 +29,7 @@ from app import deadlines
 
 BUSY_TIMEOUT_SECONDS = 60
 _STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's virtual machine: a millisecond or so
+_WAL_PAUSE_SECONDS = 0.01
 _IDLE_TIMEOUT_SECONDS = 300  # a process that froze inside a transaction holds its locks no longer than this
 
 
@@ -259,9 +262,24 @@ def _writing(engine: Engine) -> Engine:
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver would begin on its own, too late and not IMMEDIATE
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -8192"):
+    _enter_wal(connection)
+    for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "cache_size = -8192"):
         connection.execute(f"PRAGMA {pragma}").close()
     connection.set_progress_handler(deadlines.is_over, _STEPS_BETWEEN_LOOKS)  # True interrupts the statement
+
+
+def _enter_wal(connection: Any) -> None:
+    """Journals ahead. The first to open a new file changes its mode under an exclusive lock, for which SQLite lets nobody wait:
+    who comes second is told at once that the file is busy, whatever its timeout says, and has to ask again."""
+    until = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > until:
+                raise
+        time.sleep(_WAL_PAUSE_SECONDS)
 
 
 @contextmanager

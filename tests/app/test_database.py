@@ -285,3 +285,19 @@ def test_other_threads_take_no_part_in_what_is_written_together(declared: Databa
         thread.submit(_add, declared, "other").result(timeout=30.0)
         _add(declared, "a")
         assert _names(declared) == ["a", "other"]
+
+
+def test_many_that_open_a_new_file_at_the_same_moment_wait_for_each_other(
+    new_database: Callable[[], Database], reopened: Reopen
+) -> None:
+    for _ in range(25):  # one round shows a missing wait in one case of ten
+        several = [first := new_database(), *(reopened(first) for _ in range(3))]
+        together = threading.Barrier(len(several))
+
+        def begin(database: Database, together: threading.Barrier = together) -> str:
+            together.wait(timeout=30.0)
+            with database.write() as session:
+                return str(session.execute(text("PRAGMA journal_mode")).scalar_one())
+
+        with ThreadPoolExecutor(len(several)) as threads:
+            assert list(threads.map(begin, several)) == ["wal"] * len(several)
