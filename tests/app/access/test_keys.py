@@ -86,7 +86,7 @@ def test_an_expired_key_is_refused(service: Any) -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("Bearer " + key_format.new_key(), "unknown"),
+        pytest.param("Bearer " + key_format.new_key(), "unknown", id="key of nobody"),
         ("Bearer archcast_" + "0" * 38, "checksum"),
         ("Bearer nonsense", "another form"),
         ("Bearer", "another form"),
