@@ -16,7 +16,10 @@
     ├── FormatError                  a file or module that cannot be read as an architecture
     ├── BenchmarkError               a published table that is missing or not in its published form
     ├── CheckpointError              weights or manifest that cannot be loaded
-    └── AcquisitionError             unknown acquisition or parameter
+    ├── AcquisitionError             unknown acquisition or parameter
+    ├── SearchError                  a search that cannot be run as asked: strategy, settings, state, what it was told
+    ├── EvaluationError              an architecture, data set or recipe that cannot be trained or measured
+    └── ExplanationError             an explanation that cannot be given: method, architecture, or too large a graph
 
 Every message says what was expected and what came. All of them mean that the input has to change: none goes away by
 trying again.
@@ -91,3 +94,15 @@ class CheckpointError(PredictorError):
 
 class AcquisitionError(PredictorError):
     """An unknown acquisition or a parameter outside its range."""
+
+
+class SearchError(PredictorError):
+    """A search that cannot be run as asked."""
+
+
+class EvaluationError(PredictorError):
+    """An architecture, data set or recipe that cannot be trained or measured."""
+
+
+class ExplanationError(PredictorError):
+    """An explanation that cannot be given."""

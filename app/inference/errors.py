@@ -26,6 +26,9 @@ APP_ERRORS: dict[type[predictor.PredictorError], type[AppError]] = {
     predictor.BenchmarkError: InvalidContentError,
     predictor.CheckpointError: InternalError,
     predictor.AcquisitionError: InvalidContentError,
+    predictor.SearchError: InvalidContentError,
+    predictor.EvaluationError: InvalidContentError,
+    predictor.ExplanationError: InvalidContentError,
 }
 """One entry for every class; a test compares it with the tree."""
 

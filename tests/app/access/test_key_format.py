@@ -26,7 +26,14 @@ def test_one_wrong_character_is_noticed_wherever_it_is(place: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "archcast_", "archcast_short", "eyJhbGciOi.J9.x", pytest.param(key_format.new_key() + "a", id="too long"), "é" * 47],
+    [
+        "",
+        "archcast_",
+        "archcast_short",
+        "eyJhbGciOi.J9.x",
+        pytest.param(key_format.new_key() + "a", id="too long"),
+        "é" * 47,
+    ],
 )
 def test_other_texts_are_told_from_keys(text: str) -> None:
     assert key_format.problem_of(text) == "a text of another form"

@@ -1,0 +1,1 @@
+"""Architecture search: one file a strategy, one interface."""
