@@ -24,7 +24,7 @@ from app.inference.records import TaskContext, TaskState
 from app.inference.relations import Relations
 from app.inference.versions import Versions
 from app.settings import Settings
-from app.tables import AdaptationRecord, utc_now
+from app.tables import AdaptationRecord
 from predictor import AdaptedPredictor, Metric, Observation, SupportSet, Task
 
 _MAX_SERVED = 16  # tens of megabytes each where thousands were observed
@@ -240,7 +240,6 @@ def adapt_task(database: Database, versions: Versions, relations: Relations, tas
         last_observation_id=read.last_observation_id,
         payload=payload,
         seconds=time.perf_counter() - began,
-        created_at=utc_now(),
     )
     return NewAdaptation(record, context.name)
 
