@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import service_lists
+import service_suggesting
 from bench_serving import Report, machine
 from tqdm import tqdm
 
@@ -43,7 +44,7 @@ class Place:
 
 Section = Callable[[Place, bool, Report], None]
 """Measures into the report; the flag asks for a tiny run."""
-SECTIONS: Mapping[str, Section] = {"lists": service_lists.measure}
+SECTIONS: Mapping[str, Section] = {"lists": service_lists.measure, "suggesting": service_suggesting.measure}
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def fill(url: str, count: int) -> str:
         with database.write() as session:
             search_spaces.add_built_in(session)
         rng = np.random.default_rng(0)
-        task_id, ids = _named(database, cells(rng))
+        task_id, ids = named(database, TASK, cells(rng))
         for rows in _rows(rng, task_id, ids, count):
             with database.write() as session:
                 session.execute(insert(ObservationRecord), rows)
@@ -129,13 +129,13 @@ def fill(url: str, count: int) -> str:
         database.close()
 
 
-def _named(database: Database, genotypes: list[str]) -> tuple[int, list[str]]:
-    """Makes the task and stores the architectures; their ids."""
+def named(database: Database, name: str, genotypes: list[str]) -> tuple[int, list[str]]:
+    """Makes a task of that name and stores the architectures; their ids."""
     space = notations.search_space(SPACE, None)
     parsed = {one.id: one for one in notations.parse_many(space, genotypes)}  # type: ignore[union-attr]
     with database.write() as session:
         task = TaskRecord(
-            name=TASK, search_space=SPACE, dataset="bench", metric="accuracy", unit="%", direction="maximize"
+            name=name, search_space=SPACE, dataset="bench", metric="accuracy", unit="%", direction="maximize"
         )
         session.add(task)
         session.flush()
