@@ -2,7 +2,7 @@
 
     python scripts/optuna_asks.py tpe HISTORY.json REPEATS
 
-The history is a list of [[operation, …], value]. Prints the milliseconds of each ask on a line of its own, as soon as it is known, so that
+The history is a list of [{decision: choice}, value]; each decision has the choices that occur in it. Prints the milliseconds of each ask on a line of its own, as soon as it is known, so that
 what came before a time limit is not lost. What was asked for stays out, as with workers that are still measuring.
 """
 
@@ -16,10 +16,6 @@ from pathlib import Path
 
 import optuna
 
-from predictor.search_spaces.nasbench201 import NASBench201
-
-NUM_DECISIONS = 6
-
 
 def sampler(name: str) -> optuna.samplers.BaseSampler:
     """Tree-structured Parzen estimators, or a Gaussian process, with the settings that Optuna gives them."""
@@ -28,19 +24,16 @@ def sampler(name: str) -> optuna.samplers.BaseSampler:
         return {"tpe": optuna.samplers.TPESampler, "gp": optuna.samplers.GPSampler}[name](seed=0)
 
 
-def asks(name: str, history: list[tuple[list[str], float]], repeats: int) -> None:
+def asks(name: str, history: list[tuple[dict[str, str], float]], repeats: int) -> None:
     """Adds the history to a study in memory, and asks."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    choices = NASBench201().decisions[0].choices
     decisions = {
-        f"edge_{place}": optuna.distributions.CategoricalDistribution(choices) for place in range(NUM_DECISIONS)
+        decision: optuna.distributions.CategoricalDistribution(sorted({chosen[decision] for chosen, _ in history}))
+        for decision in history[0][0]
     }
     study = optuna.create_study(direction="maximize", sampler=sampler(name))
     study.add_trials(
-        optuna.trial.create_trial(
-            params=dict(zip(decisions, chosen, strict=True)), distributions=decisions, value=value
-        )
-        for chosen, value in history
+        optuna.trial.create_trial(params=chosen, distributions=decisions, value=value) for chosen, value in history
     )
     for _ in range(repeats):
         began = time.perf_counter()

@@ -1,14 +1,14 @@
 """The section `suggesting` of `bench_service.py`: what to measure next after 10,000 completed trials, beside Optuna's samplers.
 
-Ours is asked over HTTP, Optuna's in memory, on the same history of NAS-Bench-201 cells with invented values; whoever asks has not
-reported before the next one asks. Then workers go on as workers do, each report followed by the next question, while adaptations
+Ours is asked over HTTP, Optuna's in memory, on the same history: six decisions between five operations each (no published space that is small
+enough to be listed has 10,000 architectures), with invented values. Whoever asks has not reported before the next one asks. Then workers go on as workers do, each report followed by the next question, while adaptations
 to what they report run beside them.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import re
 import subprocess
 import sys
 import time
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 from service_lists import named
-from serving_load import cells
 from serving_processes import HOST, Service, clean_environment
 from sqlalchemy import insert, text, update
 
@@ -27,6 +26,7 @@ from app import migration, queue
 from app.database import Database
 from app.observations import repository as observations
 from app.search_spaces import service as search_spaces
+from app.search_spaces.schemas import SearchSpaceIn
 from app.tables import TaskRecord, TrialEventRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -39,8 +39,13 @@ _LIMIT_SECONDS = {"tpe": 120.0, "gp": 300.0}
 _FRESH_SECONDS = 600.0
 _CHUNK = 1_000
 
-History = list[tuple[list[str], float]]
-"""Operations of each cell, and its value."""
+WORTH = {"conv3x3": 5.0, "attention": 4.0, "conv1x1": 3.0, "skip": 1.0, "max_pool3x3": -1.0}
+SPACE = {
+    "version": 1,
+    "decisions": [{"name": f"layer_{number}", "type": "categorical", "values": list(WORTH)} for number in range(6)],
+}
+History = list[tuple[dict[str, str], float]]
+"""What was decided, and the value."""
 
 
 def measure(place: Place, is_quick: bool, report: Report) -> None:
@@ -132,29 +137,27 @@ def wait_until_fresh(client: httpx.Client, count: int) -> None:
 def fill(url: str, count: int) -> History:
     """Migrates the database and adds a task with so many completed trials, each with its observation and its history."""
     database = Database(url)
-    rng = np.random.default_rng(0)
-    genotypes = cells(rng)
+    history = drawn(count)
     try:
         migration.upgrade(database)
         with database.write() as session:
             search_spaces.add_built_in(session)
-        task_id, ids = named(database, TASK, genotypes)
-        history = [(operations(genotype), value_of(genotype, rng)) for genotype in genotypes]
-        chosen = list(range(count))
+            search_spaces.declare(session, SearchSpaceIn(name=TASK, definition=SPACE))
+        task_id, ids = named(database, TASK, TASK, SPACE, [chosen for chosen, _ in history])
         for start in range(0, count, _CHUNK):
-            _add(database, task_id, ids, history, chosen[start : start + _CHUNK])
+            _add(database, task_id, ids, history, range(start, min(start + _CHUNK, count)))
         with database.write() as session:
             session.execute(update(TaskRecord).values(num_observations=count, revision=count))
             queue.enqueue_adaptation(session, task_id)
         if not database.is_sqlite:  # a server of its own does so in the background
             with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("VACUUM ANALYZE"))
-        return history[:count]
+        return history
     finally:
         database.close()
 
 
-def _add(database: Database, task_id: int, ids: list[str], history: History, places: list[int]) -> None:
+def _add(database: Database, task_id: int, ids: list[str], history: History, places: range) -> None:
     with database.write() as session:
         own = {"task_id": task_id}
         rows = [{**own, "architecture_id": ids[place], "status": "ok", "value": history[place][1]} for place in places]
@@ -182,13 +185,15 @@ def _add(database: Database, task_id: int, ids: list[str], history: History, pla
         session.execute(insert(TrialEventRecord), events)
 
 
-def operations(genotype: str) -> list[str]:
-    """The operations of the six edges."""
-    return re.findall(r"([a-z0-9_]+)~\d", genotype)
-
-
-def value_of(genotype: str, rng: np.random.Generator) -> float:
-    """Convolutions help, pooling harms a little, and nobody measures the same twice."""
-    chosen = operations(genotype)
-    worth = {"nor_conv_3x3": 5.0, "nor_conv_1x1": 3.0, "skip_connect": 1.0, "avg_pool_3x3": -1.0, "none": -3.0}
-    return float(round(60.0 + sum(worth[one] for one in chosen) + rng.normal(0.0, 1.0), 3))
+def drawn(count: int) -> History:
+    """Different architectures in random order: attention and convolutions help, pooling harms, and nobody measures the same twice."""
+    rng = np.random.default_rng(0)
+    every = list(itertools.product(WORTH, repeat=len(SPACE["decisions"])))  # type: ignore[arg-type]
+    chosen = [every[place] for place in rng.permutation(len(every))[:count]]
+    return [
+        (
+            {f"layer_{number}": one for number, one in enumerate(operations)},
+            round(60.0 + sum(WORTH[one] for one in operations) + float(rng.normal(0.0, 1.0)), 3),
+        )
+        for operations in chosen
+    ]
