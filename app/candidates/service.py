@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.candidates import repository
 from app.candidates.choosing import CandidateQuery, Choice, Scored, Shortlist
@@ -30,7 +31,7 @@ from app.inference import (
     stored_architectures,
 )
 from app.inference.caches import BoundedCache
-from app.inference.proposing import FeatureMemory, Features, ForecastColumns, Pools, global_attribute, searched
+from app.inference.proposing import FeatureMemory, Features, ForecastColumns, Pool, Pools, global_attribute, searched
 from app.settings import Settings
 
 _NUM_BEST = 10
@@ -49,6 +50,7 @@ class CandidateService:
         self._inference = inference
         self._pools = Pools(inference.forecaster, settings.max_enumerated_candidates)
         self._measured: BoundedCache[int, tuple[int, Measured]] = BoundedCache(_MAX_MEASURED)
+        self._masks: BoundedCache[int, tuple[Measured, Pool, NDArray[np.bool_]]] = BoundedCache(_MAX_MEASURED)
         self._standing: BoundedCache[tuple[Hashable, ...], Found] = BoundedCache(_MAX_STANDING)
         self._features = FeatureMemory()
         inference.add_listener(self.warm)
@@ -121,10 +123,10 @@ class CandidateService:
         seed = secrets.randbelow(2**31) if query.seed is None else query.seed
         constraints = self._bound(served, query.constraints, served.project_id or query.project_id)
         measured = self.measured(served.task_id)
-        excluded = replace(measured, tried=measured.tried | out) if out else measured
-        choice = Choice(served, query, excluded, constraints, np.random.default_rng(seed), seed)
+        choice = Choice(served, query, measured, constraints, np.random.default_rng(seed), seed)
         if self._pools.is_enumerable(served.space):
-            return choice, choice.scored(*self._unmeasured(choice))
+            return choice, choice.scored(*self._unmeasured(choice, out))
+        choice = replace(choice, measured=replace(measured, tried=measured.tried | out))
         return choice, choice.scored(*(self._found_before(choice) if may_repeat else self._searched(choice)))
 
     def measured(self, task_id: int) -> Measured:
@@ -138,10 +140,18 @@ class CandidateService:
         self._measured.put(task_id, (revision, measured))
         return measured
 
-    def _unmeasured(self, choice: Choice) -> Found:
+    def _unmeasured(self, choice: Choice, out: frozenset[str]) -> Found:
         pool, columns = self._pools.scored(choice.served)
-        places = np.flatnonzero(pool.mask_without(choice.measured.tried))
-        return [pool.architectures[place] for place in places.tolist()], columns.at(places)
+        places = np.flatnonzero(pool.mask_without(out, self._untried(choice.served.task_id, choice.measured, pool)))
+        return pool.at(places), columns.at(places)
+
+    def _untried(self, task_id: int, measured: Measured, pool: Pool) -> NDArray[np.bool_]:  # (S,)
+        """Kept until something is measured: to look up thousands of architectures takes longer than all the rest."""
+        kept = self._masks.get(task_id)
+        if kept is None or kept[0] is not measured or kept[1] is not pool:
+            kept = (measured, pool, pool.mask_without(measured.tried))
+            self._masks.put(task_id, kept)
+        return kept[2]
 
     def _found_before(self, choice: Choice) -> Found:
         """What an earlier search for the same found, less what was tried or is out; a new search where too little is left."""

@@ -57,7 +57,18 @@ def test_a_task_is_created_and_listed(run: Run) -> None:
     assert (created.exit_code, listed.exit_code, shown.exit_code) == (0, 0, 0)
     titles, row = listed.stdout.splitlines()
     assert titles.split()[0] == "task"
-    assert row.split() == ["digits", "nasbench201", "digits", "accuracy", "in", "fraction,", "maximize", "-", "0", "fresh"]
+    assert row.split() == [
+        "digits",
+        "nasbench201",
+        "digits",
+        "accuracy",
+        "in",
+        "fraction,",
+        "maximize",
+        "-",
+        "0",
+        "fresh",
+    ]
     assert [task["name"] for task in json.loads(as_json.stdout)] == ["digits"]
     assert ["search", "space", "nasbench201"] in [line.split() for line in shown.stdout.splitlines()]
 
