@@ -80,7 +80,7 @@ class _PartOfPool(Sequence[ParsedArchitecture]):
     def __getitem__(self, index: int | slice) -> ParsedArchitecture | Sequence[ParsedArchitecture]:
         if isinstance(index, slice):
             return _PartOfPool(self._architectures, self._places[index])
-        return self._architectures[self._places[index]]
+        return self._architectures[int(self._places[index])]
 
     def __iter__(self) -> Iterator[ParsedArchitecture]:
         return map(self._architectures.__getitem__, self._places.tolist())
