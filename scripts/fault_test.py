@@ -47,7 +47,7 @@ TASK = "faults"
 _LASTING = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on"}
 _LONG_OUTAGE_SECONDS = 30.0
 _START_SECONDS = 180.0
-_SETTLE_SECONDS = 240.0
+_SETTLE_SECONDS = 420.0
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Scene:
     ) -> Scene:
         settings = {
             "DATA_DIR": str(folder), "DATABASE_URL": url, "EMBEDDED_WORKER": "false", "LOAD_SHIPPED": "false",
-            "FINE_TUNE_AFTER": "0", "LEASE_SECONDS": "6", "IDEMPOTENCY_LEASE_SECONDS": "5", "TRIAL_MAX_EXPIRIES": "1000",
+            "FINE_TUNE_AFTER": "0", "FINE_TUNE_ON_DRIFT": "false", "LEASE_SECONDS": "6", "IDEMPOTENCY_LEASE_SECONDS": "5", "TRIAL_MAX_EXPIRIES": "1000",
             "TRIAL_MAX_FAILURES": "1000",
         }  # fmt: skip
         environment = clean_environment() | {f"ARCHCAST_{name}": value for name, value in settings.items()}
