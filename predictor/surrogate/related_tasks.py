@@ -246,9 +246,9 @@ def _kinships(asked: Task | None, tasks: Sequence[MeasuredTask]) -> dict[str, fl
     found = dict.fromkeys(names, _OTHER_METRIC)
     for name in names - {asked.metric.name}:
         pairs = [
-            (one, places[asked.metric.name, *place])
-            for (metric, *place), one in places.items()
-            if metric == name and (asked.metric.name, *place) in places
+            (one, places[asked.metric.name, dataset, device])
+            for (metric, dataset, device), one in places.items()
+            if metric == name and (asked.metric.name, dataset, device) in places
         ]
         if pairs:
             likeness = [_likeness_of_values(first.measured, second.measured) for first, second in pairs[:_MOST_PAIRS]]
