@@ -9,12 +9,15 @@ what came before a time limit is not lost. What was asked for stays out, as with
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 import warnings
 from pathlib import Path
 
 import optuna
+
+_MOST_BYTES = 16 * 2**30
 
 
 def sampler(name: str) -> optuna.samplers.BaseSampler:
@@ -43,6 +46,8 @@ def asks(name: str, history: list[tuple[dict[str, str], float]], repeats: int) -
 
 def main(given: list[str]) -> None:
     name, file, repeats = given
+    if sys.platform == "linux":  # a Gaussian process on thousands of trials wants gigabytes: of this machine not all
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     asks(name, json.loads(Path(file).read_text()), int(repeats))
 
 

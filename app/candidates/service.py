@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
@@ -37,6 +38,7 @@ from app.settings import Settings
 _NUM_BEST = 10
 _MAX_MEASURED = 64
 _MAX_STANDING = 32
+_MOST_SECONDS_BEHIND = 60.0
 STATED_METRICS = ("params", "flops")
 Found = tuple[Sequence[ParsedArchitecture], ForecastColumns]
 """Unmeasured architectures with their forecasts."""
@@ -50,6 +52,8 @@ class CandidateService:
         self._inference = inference
         self._pools = Pools(inference.forecaster, settings.max_enumerated_candidates)
         self._measured: BoundedCache[int, tuple[int, Measured]] = BoundedCache(_MAX_MEASURED)
+        self._scored_last: BoundedCache[int, ServedTask] = BoundedCache(_MAX_MEASURED)
+        self._new_since: BoundedCache[int, float] = BoundedCache(_MAX_MEASURED)
         self._masks: BoundedCache[int, tuple[Measured, Pool, NDArray[np.bool_]]] = BoundedCache(_MAX_MEASURED)
         self._standing: BoundedCache[tuple[Hashable, ...], Found] = BoundedCache(_MAX_STANDING)
         self._features = FeatureMemory()
@@ -59,6 +63,7 @@ class CandidateService:
         """Scores the task's space ahead of the first question."""
         if self._pools.is_enumerable(served.space):
             self._pools.scored(served)
+            self._scored_last.put(served.task_id, served)
 
     def candidates(self, task: str, query: CandidateQuery) -> CandidatesReply:
         """The best unmeasured architectures of the task.
@@ -119,7 +124,7 @@ class CandidateService:
     def _prepared(
         self, task: str, query: CandidateQuery, out: frozenset[str] = frozenset(), may_repeat: bool = False
     ) -> tuple[Choice, Scored]:
-        served = self._inference.load(task)
+        served = self._answering(task)
         seed = secrets.randbelow(2**31) if query.seed is None else query.seed
         constraints = self._bound(served, query.constraints, served.project_id or query.project_id)
         measured = self.measured(served.task_id)
@@ -139,6 +144,21 @@ class CandidateService:
             measured = repository.measured(session, task_id, before)
         self._measured.put(task_id, (revision, measured))
         return measured
+
+    def _answering(self, task: str) -> ServedTask:
+        """The task as it answers now. While its space is scored for a new adaptation, which takes seconds and begins by itself,
+        the one before goes on answering; not for ever, should that have failed."""
+        served = self._inference.load(task)
+        before = self._scored_last.get(served.task_id)
+        if before is None or self._pools.has_scored(served) or before.model_version != served.model_version:
+            return served
+        now = time.monotonic()
+        since = self._new_since.get(served.serial)
+        if since is None:
+            self._new_since.put(served.serial, since := now)
+        if now - since > _MOST_SECONDS_BEHIND or not self._pools.has_scored(before):
+            return served
+        return replace(before, revision=served.revision, champion=served.champion)
 
     def _unmeasured(self, choice: Choice, out: frozenset[str]) -> Found:
         pool, columns = self._pools.scored(choice.served)
@@ -196,7 +216,7 @@ class CandidateService:
         ]
 
     def _bound_to_task(self, constraint: Constraint, task: str) -> BoundConstraint:
-        served = self._inference.load(task)
+        served = self._answering(task)
 
         def forecast(architectures: Sequence[ParsedArchitecture]) -> ForecastColumns:
             if not self._pools.is_enumerable(served.space):

@@ -124,6 +124,10 @@ class Pools:
         size = space.size()
         return size is not None and size <= min(self._max_size, predictor.MAX_ENUMERATED)
 
+    def has_scored(self, served: ServedTask) -> bool:
+        """Whether `scored` would answer at once."""
+        return served.serial in self._scored
+
     def scored(self, served: ServedTask) -> tuple[Pool, ForecastColumns]:
         """Every network of the task's space with its forecast; whoever asks for what is not there waits in line."""
         scored = self._scored.get(served.serial)
