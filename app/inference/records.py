@@ -371,6 +371,11 @@ def newest_adaptation(session: Session, task_id: int, version: str | None) -> Ad
     )
 
 
+def identity(adaptation: AdaptationRecord) -> tuple[object, ...]:
+    """What tells it from others and from what it replaced, as in `TaskState`."""
+    return adaptation.id, adaptation.model_version_id, adaptation.created_at
+
+
 def digest(session: Session) -> tuple[object, ...]:
     """Changes whenever a task's observations, its pin, an adaptation or the champion changed."""
     row = session.execute(
