@@ -201,7 +201,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         tokens = x.flatten(2).transpose(1, 2)
         normed = self.norm(tokens)
-        attended = self.attention(normed, normed, normed, need_weights=False)[0]
+        attended: Tensor = self.attention(normed, normed, normed, need_weights=False)[0]
         tokens = attended if self.is_bare else tokens + attended
         return tokens.transpose(1, 2).reshape(x.shape)
 
@@ -280,9 +280,7 @@ class TokenMlp(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
-        )
+        self.layers = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, tokens: Tensor) -> Tensor:  # (B, T, D)
         return tokens + self.layers(tokens)  # type: ignore[no-any-return]

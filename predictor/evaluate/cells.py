@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from predictor.architecture import Architecture, Operation
-from predictor.errors import EvaluationError
+from predictor.errors import UnbuildableError
 from predictor.evaluate.operations import Style, build, label, projected
 from predictor.evaluate.plan import Join, Part, Plan, Planner, Shape, Value
 from predictor.search_spaces.skeletons import CellPairs, CellStages, ConcatenatingCells, ReducingCells
@@ -118,7 +118,9 @@ def _concatenating_cell(architecture: Architecture, name: str, shape: Shape, cha
     for vertex in range(1, last):
         operation = architecture.operations[order[vertex]]
         own = label(operation)
-        given = [_cut(planner, values[source], widths[vertex]) for source in range(1, vertex) if (source, vertex) in edges]
+        given = [
+            _cut(planner, values[source], widths[vertex]) for source in range(1, vertex) if (source, vertex) in edges
+        ]
         if (0, vertex) in edges:
             given.append(_entered(planner, entry, widths[vertex]))
         values[vertex] = build(planner, own, planner.join("add", given, "total"), operation, _NORM_ACT)
@@ -145,18 +147,22 @@ def vertex_channels(channels: int, num_vertices: int, edges: set[tuple[int, int]
     first get what is left over; others are as wide as the widest that they feed.
 
     Raises:
-        EvaluationError: if there are more parts than channels.
+        UnbuildableError: if there are more parts than channels.
     """
     last = num_vertices - 1
     widths = [channels] * num_vertices
     ends = [vertex for vertex in range(1, last) if (vertex, last) in edges]
     if len(ends) > channels:
-        raise EvaluationError(f"expected at least {len(ends)} channels, one for each part of the output, got {channels}")
+        raise UnbuildableError(
+            f"expected at least {len(ends)} channels, one for each part of the output, got {channels}"
+        )
     for number, vertex in enumerate(ends):
         widths[vertex] = channels // len(ends) + (1 if number < channels % len(ends) else 0)
     for vertex in range(last - 1, 0, -1):
         if vertex not in ends:
-            widths[vertex] = max((widths[other] for other in range(vertex + 1, last) if (vertex, other) in edges), default=0)
+            widths[vertex] = max(
+                (widths[other] for other in range(vertex + 1, last) if (vertex, other) in edges), default=0
+            )
     return widths
 
 
@@ -192,7 +198,7 @@ def _paired_cell(architecture: Architecture, kind: str, sources: Sequence[Value]
         value = planner.join("add", given, "total")
         is_sum = operation.kind == "add"
         values[node] = value if is_sum else build(planner, label(operation), value, operation, _ACT_FIRST)
-    raise EvaluationError(f"expected a {kind} cell with an output, got an architecture without")
+    raise UnbuildableError(f"expected a {kind} cell with an output, got an architecture without")
 
 
 def _prepared(planner: Planner, value: Value, channels: int, newer: Value) -> Value:

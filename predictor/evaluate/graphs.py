@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from predictor.architecture import Architecture, Operation
-from predictor.errors import EvaluationError
+from predictor.errors import UnbuildableError
 from predictor.evaluate.operations import BUILDERS, Style, as_image, build, label
 from predictor.evaluate.plan import Planner, Value
 from predictor.search_spaces.skeletons import WholeGraph
@@ -19,12 +19,14 @@ _ENDS = ("input", "output")
 
 
 def check_kinds(architecture: Architecture) -> None:
-    """Raises EvaluationError, which names every kind of operation that cannot be built."""
+    """Raises UnbuildableError, which names every kind of operation that cannot be built."""
     known = {*BUILDERS, *JOINS, *_ENDS}
     unknown = sorted({operation.kind for operation in architecture.operations} - known)
     if unknown:
         named = ", ".join(repr(kind[:80]) for kind in unknown[:10])
-        raise EvaluationError(f"expected operations among {', '.join(sorted(known))}, got {named}, which cannot be built")
+        raise UnbuildableError(
+            f"expected operations among {', '.join(sorted(known))}, got {named}, which cannot be built"
+        )
 
 
 def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: Planner, num_classes: int) -> Value:
@@ -40,7 +42,7 @@ def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: 
         if operation.kind == "input":
             values[node] = entry
         elif not given:
-            raise EvaluationError(f"expected every operation to be fed by another, got {operation.kind!r} fed by none")
+            raise UnbuildableError(f"expected every operation to be fed by another, got {operation.kind!r} fed by none")
         elif operation.kind in JOINS:
             values[node] = joined(planner, operation.kind, given, style)
         else:
