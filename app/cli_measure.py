@@ -57,6 +57,7 @@ def measure(
     ] = 60.0,
     worker_id: Annotated[str | None, typer.Option(help="Instead of the name that the folder keeps.")] = None,
     folder: Annotated[Path, typer.Option(file_okay=False, help="Where the state of trainings is kept.")] = _FOLDER,
+    save_seconds: Annotated[float, typer.Option(min=0.0, help="How often that state is kept.")] = 5.0,
     parallel: Annotated[int, typer.Option(min=1, max=1_024, help="Trials at once; with --ray.")] = 1,
     ray: Annotated[str | None, typer.Option(help="Run on Ray: local, auto, or the address of a cluster.")] = None,
     ray_cpus: Annotated[float, typer.Option(min=0.0, help="CPUs of one evaluation on Ray.")] = 1.0,
@@ -71,7 +72,7 @@ def measure(
     batches = tuple(one for one in latency_batch or (1, 64) if one)
     choices = Choices(
         evaluator, dataset, device, tuple(recipe or ()), tuple(size or ()), batches, threads, table, command, webhook,
-        timeout_seconds, None if ray is None else _ray(ray, ray_cpus, ray_gpus),
+        timeout_seconds, save_seconds, None if ray is None else _ray(ray, ray_cpus, ray_gpus),
     )  # fmt: skip
     members = {"acquisition": acquisition, "constraints": constraint or []}
     config = MeasureConfig(

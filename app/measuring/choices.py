@@ -32,6 +32,7 @@ class Choices:
     command: str | None = None
     webhook: str | None = None
     timeout_seconds: float = 3_600.0
+    save_seconds: float = 5.0
     ray: RayConfig | None = None
 
     def evaluator(self, space: Mapping[str, Any]) -> Evaluator:
@@ -59,6 +60,7 @@ class Choices:
                     "recipe": pairs("recipe", self.recipe),
                     "sizes": pairs("size", self.sizes),
                     "latency": self._latency(),
+                    "save_every_seconds": self.save_seconds,
                 }
             case "table":
                 return {"kind": "table", **_object("table", self._needed("table", self.table))}

@@ -15,6 +15,7 @@ from predictor.evaluate.plan import Planner, Value
 from predictor.search_spaces.skeletons import WholeGraph
 
 JOINS = ("add", "concat", "multiply")
+DECISION = "decision"
 _ENDS = ("input", "output")
 
 
@@ -31,6 +32,7 @@ def check_kinds(architecture: Architecture) -> None:
 
 def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: Planner, num_classes: int) -> Value:
     """The graph's own output; a linear map at its end is the classifier, whatever its width was."""
+    architecture = _without_decisions(architecture, skeleton.told_elsewhere)
     check_kinds(architecture)
     style = _style_of(architecture)
     entry = _entry(architecture, skeleton, planner)
@@ -53,6 +55,29 @@ def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: 
             values[node] = build(planner, label(operation), value, own, style)
     sinks = [values[node] for node in values if not architecture.successors[node]]
     return joined(planner, "add", sinks, style)
+
+
+def _without_decisions(architecture: Architecture, told_elsewhere: frozenset[str]) -> Architecture:
+    """The graph less the nodes that only hold decisions; raises UnbuildableError where the network would depend on one."""
+    kept = []
+    for node, operation in enumerate(architecture.operations):
+        if operation.kind != DECISION:
+            kept.append(node)
+            continue
+        unknown = [name for name, _ in operation.attributes if name not in told_elsewhere]
+        if unknown:
+            raise UnbuildableError(
+                f"expected decisions that say what operations do, got {unknown[0][:80]!r}, of which a network shows nothing"
+            )
+    if len(kept) == architecture.num_nodes:
+        return architecture
+    place = {node: number for number, node in enumerate(kept)}
+    edges = [
+        (place[source], place[target]) for source, target in architecture.edges if source in place and target in place
+    ]
+    return Architecture(
+        tuple(architecture.operations[node] for node in kept), tuple(edges), architecture.global_attributes
+    )
 
 
 def _style_of(architecture: Architecture) -> Style:

@@ -94,7 +94,7 @@ def plan_network(architecture: Architecture, space: SearchSpace, config: Network
         EvaluationError: if the search space has no such networks, or its skeleton no such sizes.
     """
     skeleton = space.skeleton.resized(config.sizes)
-    if not isinstance(skeleton, NoNetwork):
+    if not isinstance(skeleton, NoNetwork | WholeGraph):
         check_kinds(architecture)
     channels, height, width = config.image_shape
     planner = Planner.begin("Network", {"images": (channels, height, width)}, f"An image classifier of {space.name}.")

@@ -63,8 +63,6 @@ def training(space: NASBench201, striped: SplitDataset) -> Callable[..., Trainin
         recipe = Recipe(**{"epochs": 3, "batch_size": 32, **changes})
         network = NetworkConfig(striped.image_shape, striped.num_classes, SMALL_CELLS)
         device = torch.device("cpu")
-        return TrainingEvaluator(
-            space, striped, recipe, network, device, None, state_folder, save_every_seconds=0.0
-        )
+        return TrainingEvaluator(space, striped, recipe, network, device, None, state_folder, save_every_seconds=0.0)
 
     return build

@@ -14,6 +14,7 @@ from predictor.errors import UnbuildableError
 from predictor.evaluate.network import NetworkConfig, build_network, num_parameters
 from predictor.evaluate.plan import PlannedNetwork
 from predictor.formats.torch_export import architecture_from_module
+from predictor.search_spaces.base import SearchSpace
 from predictor.search_spaces.registry import declared_search_space, search_space
 
 CONFIG = NetworkConfig((3, 12, 12), 10)
@@ -99,16 +100,16 @@ def test_a_graph_that_tells_no_width_gets_a_stem() -> None:
 
 
 def test_a_linear_map_at_the_end_is_the_classifier() -> None:
-    network = built(graph(("conv", {"kernel_size": 3, "channels": 8}), ("global_pool", {}), ("linear", {"channels": 1000})))
+    network = built(
+        graph(("conv", {"kernel_size": 3, "channels": 8}), ("global_pool", {}), ("linear", {"channels": 1000}))
+    )
 
     assert "classifier" not in dict(network.named_children())
     assert network(torch.zeros(2, 3, 12, 12)).shape == (2, 10)
 
 
 def test_what_the_output_does_not_depend_on_is_left_out() -> None:
-    network = built(
-        graph(("conv", {"channels": 4}), ("conv", {"channels": 64}), edges=[(0, 1), (0, 2), (1, 3)])
-    )
+    network = built(graph(("conv", {"channels": 4}), ("conv", {"channels": 64}), edges=[(0, 1), (0, 2), (1, 3)]))
 
     assert sum(isinstance(one, nn.Conv2d) for one in network.modules()) == 1
 
@@ -149,7 +150,9 @@ def test_operations_that_cannot_be_built_are_all_named() -> None:
         (("linear", {"channels": 65_536}), None),
     ],
 )
-def test_attributes_that_make_no_sense_are_named(node: tuple[str, dict[str, AttributeValue]], message: str | None) -> None:
+def test_attributes_that_make_no_sense_are_named(
+    node: tuple[str, dict[str, AttributeValue]], message: str | None
+) -> None:
     if message is None:
         assert num_parameters(built(graph(node))) > 0
         return
@@ -164,12 +167,26 @@ def test_networks_beyond_all_measure_are_refused_before_they_take_memory() -> No
         built(graph(("conv", wide), ("conv", wide)))
 
 
-def test_architectures_of_a_declared_space_are_built_from_what_their_operations_mean() -> None:
-    definition = {
-        "decisions": [{"name": "op", "values": ["sep_conv_3x3", "max_pool_3x3"], "repeat": 3}],
-    }
-    space = declared_search_space("mine", definition)
+def declared(*more: dict[str, object]) -> SearchSpace:
+    operations = ["sep_conv_3x3", "max_pool_3x3"]
+    decisions = [
+        {"name": "depth", "type": "ordinal", "values": [2, 3]},
+        {"name": "op", "type": "categorical", "values": operations, "repeat": "depth"},
+    ]
+    return declared_search_space("mine", {"version": 1, "decisions": [*decisions, *more]})
 
-    network = build_network(space.parse({"op": ["sep_conv_3x3", "max_pool_3x3", "sep_conv_3x3"]}), space, CONFIG)
+
+def test_architectures_of_a_declared_space_are_built_from_what_their_operations_mean() -> None:
+    space = declared()
+    told = {"depth": 3, "op": ["sep_conv_3x3", "max_pool_3x3", "sep_conv_3x3"]}
+
+    network = build_network(space.parse(told), space, CONFIG)
 
     assert shapes_of(network)["separable_conv_3x3_2"] == (2, 16, 12, 12)
+
+
+def test_a_decision_of_which_the_network_would_show_nothing_is_refused() -> None:
+    space = declared({"name": "flavour", "type": "categorical", "values": ["sweet", "sour"]})
+
+    with pytest.raises(UnbuildableError, match="got 'flavour', of which a network shows nothing"):
+        build_network(space.parse({"depth": 2, "op": ["sep_conv_3x3"] * 2, "flavour": "sour"}), space, CONFIG)

@@ -62,7 +62,7 @@ def written(folder: Path, name: str) -> torch.Tensor:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-P", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([sys.executable, "-P", *arguments], capture_output=True, text=True, timeout=900, check=False)
 
 
 def test_in_a_process_of_its_own_every_source_computes_what_the_module_computes(tmp_path: Path) -> None:
@@ -94,7 +94,11 @@ def test_a_source_is_a_program_that_says_what_it_makes(tmp_path: Path, space: An
 
 def test_text_of_users_cannot_leave_the_comment_that_it_is_in(tmp_path: Path) -> None:
     graph = Architecture.build(
-        [Operation.of("input"), Operation.of("conv", channels=4, note='"""\nraise SystemExit(9)\n"""\\'), Operation.of("output")],
+        [
+            Operation.of("input"),
+            Operation.of("conv", channels=4, note='"""\nraise SystemExit(9)\n"""\\'),
+            Operation.of("output"),
+        ],
         [(0, 1), (1, 2)],
         genotype='"""\nraise SystemExit(9)\n"""\\',
     )
@@ -106,7 +110,9 @@ def test_text_of_users_cannot_leave_the_comment_that_it_is_in(tmp_path: Path) ->
 
 
 def test_what_cannot_be_built_has_no_source() -> None:
-    graph = Architecture.build([Operation.of("input"), Operation.of("recurrent"), Operation.of("output")], [(0, 1), (1, 2)])
+    graph = Architecture.build(
+        [Operation.of("input"), Operation.of("recurrent"), Operation.of("output")], [(0, 1), (1, 2)]
+    )
 
     with pytest.raises(UnbuildableError, match="'recurrent', which cannot be built"):
         pytorch_source(graph, search_space("graph"), NetworkConfig((1, 8, 8), 3))
