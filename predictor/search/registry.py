@@ -10,10 +10,26 @@ from typing import Any
 
 from predictor.errors import SearchError
 from predictor.search.base import SearchProblem, SearchStrategy
+from predictor.search.controller import Controller
+from predictor.search.evolution import RegularizedEvolution
+from predictor.search.genetic import GeneticAlgorithm
+from predictor.search.hierarchical import HierarchicalSearch
+from predictor.search.local_search import LocalSearch
+from predictor.search.nsga2 import NSGA2
+from predictor.search.q_learning import QLearning
 from predictor.search.random_search import RandomSearch
 from predictor.search.settings import Setting, StrategySettings, list_settings, read_settings
 
-_STRATEGIES: tuple[type[SearchStrategy], ...] = (RandomSearch,)
+_STRATEGIES: tuple[type[SearchStrategy], ...] = (
+    RandomSearch,
+    LocalSearch,
+    RegularizedEvolution,
+    GeneticAlgorithm,
+    NSGA2,
+    Controller,
+    QLearning,
+    HierarchicalSearch,
+)
 
 
 @dataclass(frozen=True)
