@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from predictor.meta_predictor import MetaPredictor
     from predictor.prediction import Predictions
     from predictor.scoring import kendall_tau
+    from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, SearchStrategy
+    from predictor.search.pareto import hypervolume, non_dominated, reference_point
+    from predictor.search.registry import StrategyInfo, make_strategy, strategy_info, strategy_names
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
     from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
@@ -100,6 +103,18 @@ _HOMES = {
     "MetaPredictor": "predictor.meta_predictor",
     "Predictions": "predictor.prediction",
     "kendall_tau": "predictor.scoring",
+    "Forecaster": "predictor.search.base",
+    "Outcome": "predictor.search.base",
+    "Proposal": "predictor.search.base",
+    "SearchProblem": "predictor.search.base",
+    "SearchStrategy": "predictor.search.base",
+    "hypervolume": "predictor.search.pareto",
+    "non_dominated": "predictor.search.pareto",
+    "reference_point": "predictor.search.pareto",
+    "StrategyInfo": "predictor.search.registry",
+    "make_strategy": "predictor.search.registry",
+    "strategy_info": "predictor.search.registry",
+    "strategy_names": "predictor.search.registry",
     "MAX_ENUMERATED": "predictor.search_spaces.base",
     "Notation": "predictor.search_spaces.base",
     "SearchSpace": "predictor.search_spaces.base",
@@ -149,6 +164,7 @@ __all__ = [
     "FineTuneCheckpoints",
     "FineTuneConfig",
     "FineTuneResult",
+    "Forecaster",
     "FormatError",
     "InvalidDefinitionError",
     "InvalidGraphError",
@@ -163,14 +179,19 @@ __all__ = [
     "NotationError",
     "Observation",
     "Operation",
+    "Outcome",
     "Predictions",
     "PredictorError",
+    "Proposal",
     "RelatedTasks",
     "SearchError",
+    "SearchProblem",
     "SearchSpace",
     "SearchSpaceError",
+    "SearchStrategy",
     "ShippedTask",
     "SpaceTooLargeError",
+    "StrategyInfo",
     "SupportSet",
     "Task",
     "TaskError",
@@ -183,12 +204,18 @@ __all__ = [
     "compare",
     "declared_search_space",
     "fine_tune",
+    "hypervolume",
     "kendall_tau",
     "lower_fidelities",
+    "make_strategy",
+    "non_dominated",
     "pack",
+    "reference_point",
     "search_space",
     "select_diverse",
     "shipped_champion",
     "shipped_tasks",
+    "strategy_info",
+    "strategy_names",
     "unpack",
 ]
