@@ -83,7 +83,7 @@ class GenerationalStrategy(RememberingStrategy):
 
     def _partner(self, first: Architecture) -> Architecture:
         """Another parent, unless fitness makes that too unlikely."""
-        drawn = [self._parent().architecture for _ in range(_MAX_COURTED)]
+        drawn = (self._parent().architecture for _ in range(_MAX_COURTED))
         return next((one for one in drawn if one != first), first)
 
     def _learn(self, outcome: Outcome, is_first: bool) -> None:

@@ -37,7 +37,7 @@ class QLearningSettings(StrategySettings):
 
     learning_rate: float = setting(0.1, "How far a value moves towards what was seen.", low=1e-4, high=1.0)
     window: int = setting(
-        2, "How many of the last decisions a state tells; many make it the whole beginning.", low=0, high=2_000
+        1, "How many of the last decisions a state tells; many make it the whole beginning.", low=0, high=2_000
     )
     trace: float = setting(
         0.9,

@@ -27,9 +27,10 @@ from predictor.search.base import Outcome, Proposal, SearchProblem, SearchStrate
 from predictor.search.registry import make_strategy, strategies, strategy_info, strategy_names
 from predictor.search.settings import StrategySettings, list_settings, read_settings
 from predictor.search_spaces.base import SearchSpace
-from predictor.search_spaces.registry import search_space
+from predictor.search_spaces.registry import built_in_search_spaces, search_space
 
 SPACES = [*map(search_space, ("nasbench201", "nasbench101", "fbnet", "graph")), CONDITIONAL]
+OTHERS = [space for space in built_in_search_spaces().values() if space not in SPACES]
 ORACLE = Oracle([scattered])
 NUM_CALLS, BATCH = 6, 3
 
@@ -112,6 +113,17 @@ def test_what_was_measured_elsewhere_is_learned_from_and_not_proposed(name: str,
 def test_proposals_are_architectures_of_the_space(name: str, space: SearchSpace) -> None:
     for proposal in driven(made(name, space), calls=3):
         assert space.parse(space.format(proposal.architecture)) == proposal.architecture
+
+
+@every_strategy
+@pytest.mark.parametrize("space", OTHERS, ids=lambda space: space.name)
+def test_it_searches_every_other_space_that_comes_with_the_library(name: str, space: SearchSpace) -> None:
+    strategy = made(name, space)
+
+    proposed = driven(strategy, calls=2)
+
+    assert len(set(keys(proposed))) == len(proposed) >= 2
+    assert all(one.architecture == space.parse(space.format(one.architecture)) for one in proposed)
 
 
 @every_strategy
