@@ -19,6 +19,8 @@ from search_problems import (
     started,
 )
 
+from predictor.errors import SearchError
+from predictor.search.adam import Adam, clipped
 from predictor.search.base import Outcome, Proposal, SearchProblem
 from predictor.search.controller import Controller, ControllerSettings, policy_loss
 from predictor.search.evolution import EvolutionSettings, RegularizedEvolution
@@ -31,7 +33,7 @@ from predictor.search.levels import completed, levels_of, moved, sketch
 from predictor.search.local_search import LocalSearch, LocalSearchSettings
 from predictor.search.nsga2 import NSGA2
 from predictor.search.pareto import hypervolume, non_dominated
-from predictor.search.policy import Draw, Policy
+from predictor.search.policy import Draw, Policy, tensors_as_text
 from predictor.search.q_learning import QLearning, QLearningSettings
 from predictor.search.registry import make_strategy
 from predictor.search_spaces.base import SearchSpace
@@ -153,20 +155,22 @@ def test_the_best_fronts_survive_and_the_crowded_die() -> None:
 
 
 def test_nsga2_finds_more_of_the_trade_off_than_random_search() -> None:
-    accuracy, latency = additive(MACRO, 1), additive(MACRO, 2)
-    problem = started(MACRO, (ACCURACY, LATENCY))
+    """In 120 evaluations out of 9^22 networks. Runs are exactly repeatable; the margin is two standard deviations of what a
+    single random search covers."""
+    space = search_space("fbnet")
+    accuracy, latency = additive(space, 1), additive(space, 2)
+    problem = started(space, (ACCURACY, LATENCY))
     volumes: dict[str, list[float]] = {"nsga2": [], "random": []}
-    for name, seed in itertools.product(volumes, range(6)):
+    for name, seed in itertools.product(volumes, range(4)):
         strategy = make_strategy(name, problem, {}, seed)
         told: list[Outcome] = []
         for _ in range(20):
             batch = [outcome_of(one, accuracy, latency) for one in strategy.ask(6)]
             strategy.tell(batch)
             told += batch
-        volumes[name].append(hypervolume(problem, told, (-20.0, 20.0)))
+        volumes[name].append(hypervolume(problem, told, (-10.0, 10.0)))
 
-    assert min(volumes["nsga2"]) > np.median(volumes["random"])
-    assert np.mean(volumes["nsga2"]) > np.mean(volumes["random"]) + 2 * np.std(volumes["random"]) / np.sqrt(6)
+    assert np.mean(volumes["nsga2"]) > np.mean(volumes["random"]) + 2.0 * np.std(volumes["random"])
 
 
 # Local search
@@ -282,6 +286,30 @@ def test_ppo_stops_where_the_ratio_leaves_the_clip() -> None:
     policy_loss(policy, [much_likelier_now], torch.tensor([1.0]), settings).backward()
 
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in policy.parameters())
+
+
+def test_the_first_steps_of_adam_are_as_long_as_its_learning_rate() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([1.0, 1.0, 1.0]))
+    optimizer = Adam([parameter], 0.1)
+    for _ in range(3):
+        optimizer.step([torch.tensor([5.0, -0.01, 0.0])])
+
+    assert parameter.detach().tolist() == pytest.approx([0.7, 1.3, 1.0], abs=1e-5)
+
+
+def test_gradients_are_shortened_together_and_only_where_they_are_long() -> None:
+    assert torch.cat(clipped([torch.tensor([3.0]), torch.tensor([4.0])], 1.0)).tolist() == pytest.approx([0.6, 0.8])
+    assert clipped([torch.tensor([0.3])], 1.0)[0].item() == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("text", ["", "not base 64!", "AAAA", tensors_as_text({"other": torch.zeros(2)})])
+def test_parameters_that_are_none_are_refused(text: str) -> None:
+    strategy = Controller(started(BANDIT), ControllerSettings(), 0)
+    state = strategy.state()
+
+    for key in ("parameters", "moments"):
+        with pytest.raises(SearchError, match="expected what its `state` returned"):
+            strategy.restore({**state, "own": {**state["own"], key: text}})
 
 
 def test_an_entropy_bonus_makes_a_policy_less_decided() -> None:
