@@ -87,7 +87,7 @@ def summarise(
     parts = []
     for architecture in drawn:
         check()
-        parts.append(parts_of(space, architecture))
+        parts.append(parts_of(space, architecture, check))
     every = [[one.choices(number) for number in range(len(one.parts))] for one in parts]
     asked = Asked(forecaster, check)
     means = asked.values([one.architecture for one in parts])
