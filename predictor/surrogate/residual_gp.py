@@ -256,7 +256,8 @@ def _likeness(first: Tensor, second: Tensor, hyper: _Hyperparameters, number: in
     """Both kernels of one view."""
     reach = torch.cdist(first, second) * (math.sqrt(3.0) / hyper.lengths[number])
     matern = hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
-    return matern + 2.0 * hyper.linear_weights[number].square() * (first @ second.T)
+    total: Tensor = matern + 2.0 * hyper.linear_weights[number].square() * (first @ second.T)
+    return total
 
 
 def _noise(hyper: _Hyperparameters, noise_scale: Tensor, known_variance: Tensor) -> Tensor:  # (S,) on the diagonal

@@ -7,6 +7,7 @@ import pytest
 from predictor.architecture import Architecture, Operation
 from predictor.search_spaces.declared import DeclaredSpace
 
+
 @pytest.fixture(scope="session")
 def conditional_space() -> DeclaredSpace:
     """Up to three layers; a width only for convolutions; a learning rate."""

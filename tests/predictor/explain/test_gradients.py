@@ -17,7 +17,7 @@ from predictor.explain.reading import decision_names, parts_of
 from predictor.explain.smooth_forecast import SmoothForecast
 from predictor.search_spaces.base import SearchSpace
 from predictor.search_spaces.registry import search_space
-from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
+from predictor.tasks import MeasuredTask, Metric, Task
 
 LATENCY = Metric("latency_ms", "ms", "minimize")
 
@@ -37,7 +37,9 @@ def adapted(request, tiny_meta, accuracy_task, space, cells, support_of, convolu
 def explained(adapted: AdaptedPredictor, space: SearchSpace, architecture: Architecture) -> GradientExplanation:
     pytest.importorskip("captum", reason="integrated gradients are an optional extra")
     parts = parts_of(space, architecture)
-    return explain_gradients(parts, adapted, decision_names(space), np.random.default_rng(0), GradientConfig(num_variants=16))
+    return explain_gradients(
+        parts, adapted, decision_names(space), np.random.default_rng(0), GradientConfig(num_variants=16)
+    )
 
 
 def forecast_of(adapted: AdaptedPredictor, architecture: Architecture) -> float:
@@ -120,7 +122,9 @@ def test_shares_do_not_depend_on_the_order_of_nodes(tiny_meta, support_of) -> No
     assert first.edges == second.edges
 
 
-def test_a_convolution_that_helps_has_the_larger_share(tiny_meta, accuracy_task, space, cells, support_of, convolutions) -> None:
+def test_a_convolution_that_helps_has_the_larger_share(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
     """Where each 3 × 3 convolution adds five points, and all else nothing."""
     adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:200], convolutions))
     three = str(Operation.of("conv", kernel_size=3, stride=1).kind)
@@ -150,7 +154,9 @@ def test_settings_that_tell_nothing_are_refused(numbers: dict[str, int]) -> None
         GradientConfig(**numbers)
 
 
-def test_half_an_edge_is_between_none_and_a_whole_one(tiny_meta, accuracy_task, space, cells, support_of, convolutions) -> None:
+def test_half_an_edge_is_between_none_and_a_whole_one(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
     """What makes it worth integrating: no jump where an edge is nearly there."""
     adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:30], convolutions))
     smooth = SmoothForecast(adapted)

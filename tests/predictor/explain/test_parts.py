@@ -69,7 +69,11 @@ def test_decisions_that_do_not_apply_are_no_parts() -> None:
     parts = some_parts("ofa_mobilenetv3")
 
     own = space.choices_of(parts.architecture)  # type: ignore[attr-defined]
-    depths = [space.decisions[place].choices[own[place]] for place in range(len(own)) if "depth" in space.decisions[place].name]  # type: ignore[attr-defined]
+    depths = [
+        space.decisions[place].choices[own[place]]
+        for place in range(len(own))
+        if "depth" in space.decisions[place].name
+    ]  # type: ignore[attr-defined]
     kernels = [one for one in parts.parts if "kernel" in one.name]
     assert len(kernels) == sum(int(depth) for depth in depths)
 
@@ -113,9 +117,13 @@ def test_operations_and_edges_are_parts_where_there_are_no_decisions(diamond: Ar
     kinds = [canonical.operations[one.nodes[0]].kind for one in parts.parts if one.kind == "operation"]
     assert sorted(kinds) == ["add", "conv", "conv", "max_pool"]  # the input and the output stay
     edges = [one.nodes for one in parts.parts if one.kind == "edge"]
-    assert {tuple(canonical.operations[end].kind for end in ends) for ends in edges} == {("conv", "add")}  # the way past
+    assert {tuple(canonical.operations[end].kind for end in ends) for ends in edges} == {
+        ("conv", "add")
+    }  # the way past
     assert len(edges) == 1
-    assert dict(parts.architecture.global_attributes) == {"resolution": 32}  # what holds for this graph alone is left out
+    assert dict(parts.architecture.global_attributes) == {
+        "resolution": 32
+    }  # what holds for this graph alone is left out
 
 
 def test_no_choice_cuts_a_graph_apart(diamond: Architecture) -> None:
@@ -132,7 +140,10 @@ def test_no_choice_cuts_a_graph_apart(diamond: Architecture) -> None:
 
 def test_operations_of_a_space_are_those_that_it_uses() -> None:
     cell = SPACES["nasbench101"].parse(
-        {"matrix": [[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]], "ops": ["input", "conv1x1-bn-relu", "maxpool3x3", "output"]}  # fmt: skip
+        {
+            "matrix": [[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]],
+            "ops": ["input", "conv1x1-bn-relu", "maxpool3x3", "output"],
+        }
     )
     parts = parts_of(SPACES["nasbench101"], cell)
     (number,) = [place for place, one in enumerate(parts.parts) if one.chosen == "conv(kernel_size=1, stride=1)"]

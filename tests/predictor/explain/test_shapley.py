@@ -50,9 +50,7 @@ def variants(switches: DeclaredSpace, count: int, seed: int = 0) -> np.ndarray:
 
 def test_values_of_an_additive_forecast_are_the_distances_from_the_average(switches: DeclaredSpace) -> None:
     weights = np.array([1.0, -2.0, 0.0, 0.5])
-    answer = explained(
-        switches, all_c(switches), lambda one: 7.0 + float(weights @ settings(switches, one)), EXACT
-    )
+    answer = explained(switches, all_c(switches), lambda one: 7.0 + float(weights @ settings(switches, one)), EXACT)
 
     background = variants(switches, 20)
     assert answer.is_exact
@@ -97,7 +95,9 @@ def test_symmetric_decisions_get_equal_values_on_a_symmetric_background(switches
 
 
 @pytest.mark.parametrize("config", [EXACT, SAMPLED])
-@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "nasbench_graph", "graph", "ofa_mobilenetv3", "autoformer"])
+@pytest.mark.parametrize(
+    "name", ["nasbench201", "nasbench101", "nasbench_graph", "graph", "ofa_mobilenetv3", "autoformer"]
+)
 def test_base_and_values_add_up_to_the_forecast(name: str, config: ShapleyConfig) -> None:
     space = search_space(name)
 

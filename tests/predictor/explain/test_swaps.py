@@ -44,7 +44,9 @@ def test_worth_and_spread_are_of_all_alternatives() -> None:
 
 def test_a_network_that_stays_the_same_has_the_same_forecast() -> None:
     space = search_space("nasbench201")
-    dead = space.parse("|none~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_1x1~1|skip_connect~2|")  # nothing feeds node 1
+    dead = space.parse(
+        "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|nor_conv_1x1~1|skip_connect~2|"
+    )  # nothing feeds node 1
 
     explained = explain_swaps(parts_of(space, dead), KnownForecaster(additive))
 
@@ -85,11 +87,11 @@ def test_each_network_is_asked_for_once_and_within_the_limit() -> None:
 
 
 def test_work_ends_where_the_check_says_so() -> None:
-    class Late(Exception):
+    class LateError(Exception):
         pass
 
     def check() -> None:
-        raise Late
+        raise LateError
 
-    with pytest.raises(Late):
+    with pytest.raises(LateError):
         explain_swaps(cell_parts(), KnownForecaster(additive), check)
