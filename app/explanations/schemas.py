@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from app.schemas import NotationForm, Reply, RequestBody
 
 MAX_ARCHITECTURES = 20
-MAX_AVERAGED = 500
+MAX_AVERAGED = 200
 Method = Literal["swaps", "shapley", "integrated_gradients"]
 
 _CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|nor_conv_1x1~0|none~1|avg_pool_3x3~2|"
@@ -178,7 +178,7 @@ class ExplanationsOut(Reply):
 
 REQUEST_EXAMPLES = {
     "swaps": {"value": {"architectures": [_CELL]}},
-    "shapley": {"value": {"architectures": [_CELL], "method": "shapley", "options": {"num_variants": 128, "seed": 7}}},
+    "shapley": {"value": {"architectures": [_CELL], "method": "shapley", "options": {"num_variants": 16, "seed": 7}}},
     "task": {"value": {"task_summary": True}},
 }
 REPLY_EXAMPLE = {

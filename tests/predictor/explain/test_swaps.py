@@ -95,3 +95,27 @@ def test_work_ends_where_the_check_says_so() -> None:
 
     with pytest.raises(LateError):
         explain_swaps(cell_parts(), KnownForecaster(additive), check)
+
+
+def test_differences_are_as_uncertain_as_two_forecasts_are_together(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:40], convolutions))
+    own, others = cells[100], [cells[100], *cells[101:110]]
+
+    errors = adapted.difference_std(own, others)
+
+    assert errors[0] == pytest.approx(0.0, abs=1e-6)  # nothing is more certain than that it is the same
+    singly = adapted.predict([own, *others]).std  # with the noise of a measurement, never less certain than together
+    assert (errors[1:] > 0.0).all()
+    assert (errors[1:] < singly[0] + singly[2:]).all()
+    assert adapted.difference_std(others[3], [own])[0] == pytest.approx(errors[3], rel=1e-4)
+    assert adapted.difference_std(own, []).shape == (0,)
+
+
+def test_before_there_is_a_process_nothing_tells_how_uncertain_differences_are(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:3], convolutions))
+
+    assert np.isnan(adapted.difference_std(cells[10], cells[11:14])).all()
