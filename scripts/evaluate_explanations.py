@@ -289,8 +289,7 @@ def report(lines: Sequence[Mapping[str, Any]]) -> str:
     blocks = []
     for task in dict.fromkeys(one["task"] for one in lines):
         own = [one for one in lines if one["task"] == task]
-        seeds = len({one["seed"] for one in own})
-        blocks.append(f"### {task}, {seeds} seeds")
+        blocks.append(f"### {task}")
         fields = ("rho", "sign", "error", "inside")
         titles = ("Spearman ρ", "same sign", "mean absolute error", "inside the 90 % interval")
         blocks += [
@@ -315,15 +314,16 @@ def _rows(
         for method in methods:
             own = [one for one in lines if (one["about"], one["method"], one["observations"]) == (about, method, size)]
             if own:
-                rows.append(
-                    [str(size), method, *(_told([one[field] for one in own if field in one]) for field in fields)]
-                )
-    return table(["observations", "method", *titles], rows)
+                cells = [_told([one[field] for one in own if field in one]) for field in fields]
+                rows.append([str(size), method, str(len(own)), *cells])
+    return table(["observations", "method", "seeds", *titles], rows)
 
 
 def _told(values: Sequence[float]) -> str:
     finite = [value for value in values if np.isfinite(value)]
-    return f"{np.mean(finite):.2f} ± {np.std(finite):.2f}" if finite else "–"
+    if len(finite) < 2:
+        return f"{finite[0]:.2f}" if finite else "–"
+    return f"{np.mean(finite):.2f} ± {np.std(finite, ddof=1):.2f}"
 
 
 def arguments() -> argparse.Namespace:
