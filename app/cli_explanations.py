@@ -44,11 +44,9 @@ def _print_explanation(one: Document, unit: str) -> None:
         return
     rows: list[list[Any]] = []
     for part in one["parts"]:
-        rows.append([part["name"], part["chosen"], _signed(part["value"]), part["std_error"], ""])
-        rows += [
-            ["", "", "", swap["std_error"], f"{_signed(swap['effect'])}  {swap['choice']}"] for swap in part["swaps"]
-        ]
-    print_table(("part", "chosen", f"worth [{unit}]", "± error", "instead"), rows)
+        rows.append([part["name"], part["chosen"], _signed(part["value"]), part["std_error"]])
+        rows += [["", f"→ {swap['choice']}", _signed(swap["effect"]), swap["std_error"]] for swap in part["swaps"]]
+    print_table(("part", "chosen → instead", f"worth → effect [{unit}]", "standard error"), rows)
 
 
 def _print_gradients(found: Document, unit: str) -> None:
