@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     from predictor.evaluate.registry import evaluator_from_json
     from predictor.evaluate.source import pytorch_source
     from predictor.evaluate.table_evaluator import TableEvaluator
+    from predictor.explain.gradients import GradientConfig, GradientExplanation, explain_gradients
+    from predictor.explain.reading import decision_names, parts_of
+    from predictor.explain.shapley import ShapleyConfig, ShapleyExplanation, explain_shapley
+    from predictor.explain.summary import TaskSummary, summarise
+    from predictor.explain.swaps import SwapExplanation, explain_swaps
     from predictor.fine_tuning import (
         Cancelled,
         FineTuneCheckpoints,
@@ -66,6 +71,9 @@ if TYPE_CHECKING:
     from predictor.meta_predictor import MetaPredictor
     from predictor.prediction import Predictions
     from predictor.scoring import kendall_tau
+    from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, SearchStrategy
+    from predictor.search.pareto import hypervolume, non_dominated, reference_point
+    from predictor.search.registry import StrategyInfo, make_strategy, strategy_info, strategy_names
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
     from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
@@ -124,6 +132,18 @@ _HOMES = {
     "TableEvaluator": "predictor.evaluate.table_evaluator",
     "architecture_from_onnx": "predictor.formats.onnx_operators",
     "architecture_from_module": "predictor.formats.torch_export",
+    "GradientConfig": "predictor.explain.gradients",
+    "GradientExplanation": "predictor.explain.gradients",
+    "explain_gradients": "predictor.explain.gradients",
+    "decision_names": "predictor.explain.reading",
+    "parts_of": "predictor.explain.reading",
+    "ShapleyConfig": "predictor.explain.shapley",
+    "ShapleyExplanation": "predictor.explain.shapley",
+    "explain_shapley": "predictor.explain.shapley",
+    "TaskSummary": "predictor.explain.summary",
+    "summarise": "predictor.explain.summary",
+    "SwapExplanation": "predictor.explain.swaps",
+    "explain_swaps": "predictor.explain.swaps",
     "Cancelled": "predictor.fine_tuning",
     "FineTuneCheckpoints": "predictor.fine_tuning",
     "FineTuneConfig": "predictor.fine_tuning",
@@ -134,6 +154,18 @@ _HOMES = {
     "MetaPredictor": "predictor.meta_predictor",
     "Predictions": "predictor.prediction",
     "kendall_tau": "predictor.scoring",
+    "Forecaster": "predictor.search.base",
+    "Outcome": "predictor.search.base",
+    "Proposal": "predictor.search.base",
+    "SearchProblem": "predictor.search.base",
+    "SearchStrategy": "predictor.search.base",
+    "hypervolume": "predictor.search.pareto",
+    "non_dominated": "predictor.search.pareto",
+    "reference_point": "predictor.search.pareto",
+    "StrategyInfo": "predictor.search.registry",
+    "make_strategy": "predictor.search.registry",
+    "strategy_info": "predictor.search.registry",
+    "strategy_names": "predictor.search.registry",
     "MAX_ENUMERATED": "predictor.search_spaces.base",
     "Notation": "predictor.search_spaces.base",
     "SearchSpace": "predictor.search_spaces.base",
@@ -186,7 +218,10 @@ __all__ = [
     "FineTuneCheckpoints",
     "FineTuneConfig",
     "FineTuneResult",
+    "Forecaster",
     "FormatError",
+    "GradientConfig",
+    "GradientExplanation",
     "Interrupted",
     "InvalidDefinitionError",
     "InvalidGraphError",
@@ -203,21 +238,30 @@ __all__ = [
     "NotationError",
     "Observation",
     "Operation",
+    "Outcome",
     "Predictions",
     "PredictorError",
+    "Proposal",
     "RayConfig",
     "RayEvaluator",
     "RelatedTasks",
     "Reporter",
     "SearchError",
+    "SearchProblem",
     "SearchSpace",
     "SearchSpaceError",
+    "SearchStrategy",
+    "ShapleyConfig",
+    "ShapleyExplanation",
     "ShippedTask",
     "SpaceTooLargeError",
+    "StrategyInfo",
     "SupportSet",
+    "SwapExplanation",
     "TableEvaluator",
     "Task",
     "TaskError",
+    "TaskSummary",
     "TooSymmetricError",
     "UnbuildableError",
     "UnknownSearchSpaceError",
@@ -227,19 +271,31 @@ __all__ = [
     "build_network",
     "built_in_search_spaces",
     "compare",
+    "decision_names",
     "declared_search_space",
     "evaluator_from_json",
+    "explain_gradients",
+    "explain_shapley",
+    "explain_swaps",
     "fine_tune",
+    "hypervolume",
     "kendall_tau",
     "lower_fidelities",
+    "make_strategy",
     "measured_from_json",
+    "non_dominated",
     "pack",
+    "parts_of",
     "pytorch_source",
+    "reference_point",
     "request_document",
     "search_space",
     "select_diverse",
     "shipped_champion",
     "shipped_tasks",
+    "strategy_info",
+    "strategy_names",
+    "summarise",
     "unpack",
     "value_of",
 ]
