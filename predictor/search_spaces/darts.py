@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from predictor.architecture import Architecture, Operation
@@ -19,6 +20,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.notation import is_whole_number, read_fields, read_list
+from predictor.search_spaces.skeletons import CellPairs
 
 OPERATION_NAMES = (
     "max_pool_3x3",
@@ -48,6 +50,8 @@ _INPUT, _OUTPUT = Operation.of("input"), Operation.of("output")
 class Darts(DecisionSpace):
     """About 1.1e18 pairs of cells."""
 
+    skeleton = CellPairs()
+
     def __init__(self, name: str = "darts") -> None:
         self.name = name
         self.decisions = tuple(
@@ -55,9 +59,9 @@ class Darts(DecisionSpace):
             for cell in CELLS
             for node, pairs in zip(NODES, PAIRS, strict=True)
             for decision in (
-                Decision(f"{cell}_node_{node}_inputs", tuple(f"{first},{second}" for first, second in pairs)),
-                Decision(f"{cell}_node_{node}_first", OPERATION_NAMES),
-                Decision(f"{cell}_node_{node}_second", OPERATION_NAMES),
+                Decision(f"{cell}_node_{node}_inputs", tuple(f"{first},{second}" for first, second in pairs), cell),
+                Decision(f"{cell}_node_{node}_first", OPERATION_NAMES, cell),
+                Decision(f"{cell}_node_{node}_second", OPERATION_NAMES, cell),
             )
         )
 
@@ -139,6 +143,9 @@ class Darts(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
 
 
 def _literal(node: ast.expr) -> object:

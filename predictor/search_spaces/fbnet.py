@@ -8,6 +8,7 @@ and width.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
@@ -15,6 +16,7 @@ from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notat
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.notation import is_whole_number, read_list
+from predictor.search_spaces.skeletons import BlockChain
 
 BLOCK_NAMES = ("k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip")
 STAGES = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))
@@ -48,9 +50,14 @@ _BLOCKS = tuple(_blocks(channels, stride) for channels, stride in LAYERS)
 class FBNet(DecisionSpace):
     """9^22 networks."""
 
+    skeleton = BlockChain(stem_channels=16, head_channels=1504, always_expands=True)
+
     def __init__(self, name: str = "fbnet") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"layer_{layer}", BLOCK_NAMES) for layer in range(1, len(LAYERS) + 1))
+        self.decisions = tuple(
+            Decision(f"layer_{layer}", BLOCK_NAMES, f"{channels} channels")
+            for layer, (channels, _) in enumerate(LAYERS, start=1)
+        )
 
     def _read(self, notation: Notation) -> Choices:
         value = self._from_text(notation) if isinstance(notation, str) else notation
@@ -98,3 +105,6 @@ class FBNet(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import shortened
+from predictor.search_spaces.skeletons import BlockChain
 
 EXPANSIONS = (1, 4, 6)
 KERNEL_SIZES = (3, 5)
@@ -32,10 +34,12 @@ _EXAMPLE = "e6k3l1se0"
 class MnasNet(DecisionSpace):
     """About 10^11 networks."""
 
+    skeleton = BlockChain(activation="SiLU", squeeze_activation="SiLU", is_squeezed_from_input=True)
+
     def __init__(self, name: str = "mnasnet") -> None:
         self.name = name
         self.decisions = tuple(
-            Decision(f"{letter}_{stage}", allowed)
+            Decision(f"{letter}_{stage}", allowed, "" if letter == "l" else f"stage_{stage}")
             for stage in range(_NUM_STAGES)
             for letter, allowed in zip(("e", "k", "l", "se"), _alternatives(stage), strict=True)
         )
@@ -100,6 +104,9 @@ class MnasNet(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
 
 
 def _alternatives(stage: int) -> tuple[tuple[int, ...], ...]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
+from predictor.search_spaces.skeletons import CellStages
 
 OPERATION_NAMES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -36,9 +38,13 @@ def edge_operations(cell: str) -> list[str]:
 class NASBench201(DecisionSpace):
     """15,625 cells."""
 
+    skeleton = CellStages()
+
     def __init__(self, name: str = "nasbench201") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"edge_{source}_{target}", OPERATION_NAMES) for source, target in EDGES)
+        self.decisions = tuple(
+            Decision(f"edge_{source}_{target}", OPERATION_NAMES, f"node_{target}") for source, target in EDGES
+        )
 
     def _read(self, notation: Notation) -> Choices:
         if not isinstance(notation, str):
@@ -83,6 +89,9 @@ class NASBench201(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
 
 
 def _cell_graph(choices: Choices) -> tuple[tuple[Operation, ...], tuple[tuple[int, int], ...]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
 from predictor.architecture import Architecture, Operation
@@ -17,6 +18,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.notation import is_whole_number, read_fields
+from predictor.search_spaces.skeletons import NoNetwork
 
 Link = tuple[int, ...]  # (4,) for every operation the node that feeds it
 
@@ -43,11 +45,16 @@ _OPERATIONS = (
 class NASBenchGraph(DecisionSpace):
     """26,206 networks."""
 
+    skeleton = NoNetwork("networks on graphs, which need a graph data set and operations on it")
+
     def __init__(self, name: str = "nasbench_graph") -> None:
         self.name = name
         self.decisions = (
             Decision("link", tuple("".join(map(str, link)) for link in LINKS)),
-            *(Decision(f"operation_{number}", OPERATION_NAMES) for number in range(1, NUM_OPERATIONS + 1)),
+            *(
+                Decision(f"operation_{number}", OPERATION_NAMES, f"node_{number}")
+                for number in range(1, NUM_OPERATIONS + 1)
+            ),
         )
 
     def _read(self, notation: Notation) -> Choices:
@@ -103,6 +110,11 @@ class NASBenchGraph(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return any(operation != _SKIP for operation in choices[1:])
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        every = range(len(self.decisions[place].choices))
+        skips = sum(known[other] == _SKIP for other in known if other > 0)
+        return [choice for choice in every if choice != _SKIP] if place and skips == NUM_OPERATIONS - 1 else every
 
     def size(self) -> int:
         return NUM_GENOTYPES

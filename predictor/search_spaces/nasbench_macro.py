@@ -8,12 +8,14 @@ width, where the benchmark's identity is a strided 1x1 convolution.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import shortened
+from predictor.search_spaces.skeletons import BlockChain
 
 BLOCK_NAMES = ("identity", "mbconv_k3_e3", "mbconv_k5_e6")
 LAYERS = ((64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))  # (channels, stride)
@@ -42,9 +44,14 @@ _BLOCKS = tuple(_blocks(channels, stride) for channels, stride in LAYERS)
 class NASBenchMacro(DecisionSpace):
     """6,561 networks."""
 
+    skeleton = BlockChain(stem_channels=32, stem_stride=1)
+
     def __init__(self, name: str = "nasbench_macro") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"layer_{layer}", BLOCK_NAMES) for layer in range(1, len(LAYERS) + 1))
+        self.decisions = tuple(
+            Decision(f"layer_{layer}", BLOCK_NAMES, f"{channels} channels")
+            for layer, (channels, _) in enumerate(LAYERS, start=1)
+        )
 
     def _read(self, notation: Notation) -> Choices:
         if not isinstance(notation, str):
@@ -78,3 +85,6 @@ class NASBenchMacro(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))

@@ -9,12 +9,14 @@ block and head are the same in every architecture and so no part of the graph.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import is_number, read_json_object, shortened
+from predictor.search_spaces.skeletons import BlockChain
 
 KERNEL_SIZES = (3, 5, 7)
 EXPANSIONS = (3, 4, 6)
@@ -32,11 +34,21 @@ _KEYS = {"ks": _NUM_LAYERS, "e": _NUM_LAYERS, "d": _NUM_STAGES}
 class OFAMobileNetV3(DecisionSpace):
     """About 5 × 10^20 networks."""
 
+    skeleton = BlockChain(
+        stem_channels=16,
+        head_channels=960,
+        feature_channels=1280,
+        first_channels=16,
+        wide_activation="Hardswish",
+        wide_channels=80,
+        gate="Hardsigmoid",
+    )
+
     def __init__(self, name: str = "ofa_mobilenetv3") -> None:
         self.name = name
         self.decisions = (
-            *(Decision(f"ks_{layer}", KERNEL_SIZES) for layer in range(_NUM_LAYERS)),
-            *(Decision(f"e_{layer}", EXPANSIONS) for layer in range(_NUM_LAYERS)),
+            *(Decision(f"ks_{layer}", KERNEL_SIZES, f"stage_{layer // _MAX_DEPTH}") for layer in range(_NUM_LAYERS)),
+            *(Decision(f"e_{layer}", EXPANSIONS, f"stage_{layer // _MAX_DEPTH}") for layer in range(_NUM_LAYERS)),
             *(Decision(f"d_{stage}", DEPTHS) for stage in range(_NUM_STAGES)),
             Decision("r", RESOLUTIONS),
         )
@@ -137,6 +149,14 @@ class OFAMobileNetV3(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        first_depth = 2 * _NUM_LAYERS
+        if place < first_depth:
+            stage, number = divmod(place % _NUM_LAYERS, _MAX_DEPTH)
+            if number >= DEPTHS[known[first_depth + stage]]:
+                return (0,)
+        return range(len(self.decisions[place].choices))
 
     def size(self) -> int:
         per_stage = sum(int((len(KERNEL_SIZES) * len(EXPANSIONS)) ** depth) for depth in DEPTHS)

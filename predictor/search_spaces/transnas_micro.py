@@ -8,12 +8,14 @@ without pooling, and build the same graphs.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture
 from predictor.errors import NotationError, NotInSpaceError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.nasbench201 import EDGES, OPERATION_NAMES, NASBench201
+from predictor.search_spaces.skeletons import ReducingCells
 
 MACRO_CODE = "64-41414"
 CELL_OPERATION_NAMES = OPERATION_NAMES[:4]
@@ -25,9 +27,13 @@ _CODE = re.compile(rf"{MACRO_CODE}-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])"
 class TransNASMicro(DecisionSpace):
     """4,096 cells."""
 
+    skeleton = ReducingCells()
+
     def __init__(self, name: str = "transnas_micro") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"edge_{source}_{target}", CELL_OPERATION_NAMES) for source, target in EDGES)
+        self.decisions = tuple(
+            Decision(f"edge_{source}_{target}", CELL_OPERATION_NAMES, f"node_{target}") for source, target in EDGES
+        )
         self._cells = NASBench201()
 
     def _read(self, notation: Notation) -> Choices:
@@ -60,3 +66,6 @@ class TransNASMicro(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
