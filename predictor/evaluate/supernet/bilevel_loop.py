@@ -139,7 +139,7 @@ class BilevelLoop(EpochLoop):
             "validation_accuracy_percent": self._mixture_accuracy(),
             "genotype": self.cells.selected(selection).genotype,
             "skip_share": skip_share(self.cells.cells, selection),
-            "eigenvalue": None if stopping is None else self._eigenvalue(stopping.iterations),
+            "eigenvalue": None if stopping is None else self.eigenvalue(stopping.iterations),
         }
 
     @torch.no_grad()
@@ -152,8 +152,8 @@ class BilevelLoop(EpochLoop):
             [self.network(some, mixtures).argmax(dim=1) == true for some, true in parts if len(true) > 1]
         )
 
-    def _eigenvalue(self, iterations: int) -> float:
-        """Of the Hessian of the validation loss of one batch."""
+    def eigenvalue(self, iterations: int) -> float:
+        """The dominant one of the Hessian of the validation loss of one batch, in the architecture parameters."""
         validation = self._batches("architecture")[0]
         leaves = [tensor.detach().requires_grad_() for tensor in self.parameters.tensors]
         weights = [weight.detach() for weight in self.network.parameters()]

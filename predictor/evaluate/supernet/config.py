@@ -39,8 +39,8 @@ class DartsConfig:
     warmup_epochs: int = 0
     normalises_edges: bool = False
     early_stopping: EarlyStopping | None = None
-    stack: StackConfig = StackConfig()
-    retraining: RetrainingConfig = field(default=RetrainingConfig())
+    stack: StackConfig = field(default_factory=StackConfig)
+    retraining: RetrainingConfig = field(default_factory=RetrainingConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from predictor.evaluate.supernet.retraining import Retraining
 from predictor.evaluate.supernet.stack import StackConfig, cell_space
 from predictor.search_spaces.base import SearchSpace
 
+DEFAULT, NOWHERE = DartsConfig(), Checkpoints()
 SEARCHING, RETRAINING = "searching", "retraining"
 
 
@@ -57,7 +58,7 @@ class DifferentiableSearch:
     """
 
     def __init__(
-        self, space: SearchSpace, dataset: ImageDataset, config: DartsConfig = DartsConfig(), device: str = ""
+        self, space: SearchSpace, dataset: ImageDataset, config: DartsConfig = DEFAULT, device: str = ""
     ) -> None:
         """`device` empty: CUDA when there is one."""
         cell_space(space)
@@ -68,7 +69,7 @@ class DifferentiableSearch:
     def run(
         self,
         report: Callable[[DartsProgress], bool] = lambda _progress: True,
-        checkpoints: Checkpoints = Checkpoints(),
+        checkpoints: Checkpoints = NOWHERE,
     ) -> DartsResult:
         """Searches, decodes and retrains; goes on from the last checkpoint, and comes out as if there had been no
         interruption. When `report` answers False it ends there, with what would be the result so far.

@@ -7,7 +7,7 @@ differentiable search can be asked the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class SinglePathConfig:
     momentum: float = 0.9
     weight_decay: float = 3e-4
     gradient_limit: float = 5.0
-    stack: StackConfig = StackConfig()
+    stack: StackConfig = field(default_factory=StackConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:
