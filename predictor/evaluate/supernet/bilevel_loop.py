@@ -15,7 +15,13 @@ from torch.func import functional_call
 
 from predictor.errors import SearchError
 from predictor.evaluate.datasets import ImageDataset
-from predictor.evaluate.supernet.bilevel import TrainingStep, first_order_gradient, unrolled_gradient
+from predictor.evaluate.supernet.bilevel import (
+    TrainingStep,
+    difference_product,
+    exact_product,
+    first_order_gradient,
+    unrolled_gradient,
+)
 from predictor.evaluate.supernet.config import DartsConfig
 from predictor.evaluate.supernet.curvature import dominant_eigenvalue, hessian_product
 from predictor.evaluate.supernet.loop import EpochLoop, Record, accuracy_percent, checked_loss, cosine, set_rate
@@ -113,9 +119,9 @@ class BilevelLoop(EpochLoop):
         if self.config.order == "first":
             gradients = first_order_gradient(self._loss_of(validation), weights, self.parameters.tensors)
         else:
-            gradients = unrolled_gradient(
-                self._loss_of(training), self._loss_of(validation), weights, self.parameters.tensors, self._next_step()
-            )
+            product = difference_product if self.config.order == "second" else exact_product
+            losses = self._loss_of(training), self._loss_of(validation)
+            gradients = unrolled_gradient(*losses, weights, self.parameters.tensors, self._next_step(), product)
         for tensor, gradient in zip(self.parameters.tensors, gradients, strict=True):
             tensor.grad = gradient
         self._architecture.step()

@@ -11,7 +11,8 @@ from predictor.evaluate.supernet.loop import check_at_least
 from predictor.evaluate.supernet.retraining import RetrainingConfig
 from predictor.evaluate.supernet.stack import StackConfig
 
-Order = Literal["first", "second"]
+Order = Literal["first", "second", "second_exact"]
+"""Whether the architecture's gradient sees the weights' next step, and whether it sees it exactly or as the paper does."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class DartsConfig:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise SearchError(f"expected the order to be first or second, got {self.order!r}")
+            raise SearchError(f"expected the order to be one of {', '.join(get_args(Order))}, got {self.order!r}")
         check_at_least(SearchError, {"epochs": self.epochs}, 1)
         check_at_least(SearchError, {"batch_size": self.batch_size}, 2)
         positive = ("learning_rate", "gradient_limit", "architecture_rate")
