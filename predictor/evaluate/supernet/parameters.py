@@ -33,8 +33,9 @@ class ArchitectureParameters:
         cls, templates: Sequence[CellTemplate], normalises_edges: bool, generator: torch.Generator, device: str = "cpu"
     ) -> ArchitectureParameters:
         """Near zero, so that all candidates count alike."""
-        shapes = [(len(one.edges), len(one.candidates)) for one in templates]
-        shapes += [(len(one.edges),) for one in templates] if normalises_edges else []  # type: ignore[list-item]
+        shapes: list[tuple[int, ...]] = [(len(one.edges), len(one.candidates)) for one in templates]
+        if normalises_edges:
+            shapes += [(len(one.edges),) for one in templates]
         drawn = [_INITIAL_SPREAD * torch.randn(shape, generator=generator) for shape in shapes]
         return cls(tuple(templates), normalises_edges, tuple(one.to(device).requires_grad_() for one in drawn))
 
