@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from predictor.errors import SearchError
 from predictor.evaluate.supernet.curvature import EarlyStopping
-from predictor.evaluate.supernet.loop import check_at_least
+from predictor.evaluate.supernet.loop import check_at_least, check_whole
 from predictor.evaluate.supernet.retraining import RetrainingConfig
 from predictor.evaluate.supernet.stack import StackConfig
 
@@ -47,11 +47,12 @@ class DartsConfig:
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
             raise SearchError(f"expected the order to be one of {', '.join(get_args(Order))}, got {self.order!r}")
-        check_at_least(SearchError, {"epochs": self.epochs}, 1)
-        check_at_least(SearchError, {"batch_size": self.batch_size}, 2)
+        check_whole(SearchError, {"epochs": self.epochs}, 1)
+        check_whole(SearchError, {"batch_size": self.batch_size}, 2)
+        check_whole(SearchError, {"warmup_epochs": self.warmup_epochs, "seed": self.seed})
         positive = ("learning_rate", "gradient_limit", "architecture_rate")
         check_at_least(SearchError, {name: getattr(self, name) for name in positive}, strict=True)
-        others = ("least_learning_rate", "momentum", "weight_decay", "architecture_decay", "warmup_epochs", "seed")
+        others = ("least_learning_rate", "momentum", "weight_decay", "architecture_decay")
         check_at_least(SearchError, {name: getattr(self, name) for name in others})
         if self.warmup_epochs >= self.epochs:
             raise SearchError(

@@ -19,6 +19,7 @@ from predictor.evaluate.supernet.loop import (
     Record,
     accuracy_percent,
     check_at_least,
+    check_whole,
     checked_loss,
     cosine,
     set_rate,
@@ -47,8 +48,9 @@ class RetrainingConfig:
     gradient_limit: float = 5.0
 
     def __post_init__(self) -> None:
-        check_at_least(EvaluationError, {"epochs": self.epochs, "weight_decay": self.weight_decay})
-        check_at_least(EvaluationError, {"batch_size": self.batch_size}, 2)
+        check_whole(EvaluationError, {"epochs": self.epochs})
+        check_whole(EvaluationError, {"batch_size": self.batch_size}, 2)
+        check_at_least(EvaluationError, {"weight_decay": self.weight_decay})
         positive = {"max_learning_rate": self.max_learning_rate, "gradient_limit": self.gradient_limit}
         check_at_least(EvaluationError, positive, strict=True)
 

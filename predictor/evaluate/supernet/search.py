@@ -16,12 +16,12 @@ from predictor.errors import CheckpointError
 from predictor.evaluate.datasets import ImageDataset
 from predictor.evaluate.supernet.bilevel_loop import BilevelLoop
 from predictor.evaluate.supernet.config import DartsConfig
-from predictor.evaluate.supernet.loop import Checkpoints, EpochLoop, Record, state_of
+from predictor.evaluate.supernet.loop import EpochLoop, Record, TrainingCheckpoints, state_of
 from predictor.evaluate.supernet.retraining import Retraining
 from predictor.evaluate.supernet.stack import StackConfig, cell_space
 from predictor.search_spaces.base import SearchSpace
 
-DEFAULT, NOWHERE = DartsConfig(), Checkpoints()
+DEFAULT, NOWHERE = DartsConfig(), TrainingCheckpoints()
 SEARCHING, RETRAINING = "searching", "retraining"
 
 
@@ -69,7 +69,7 @@ class DifferentiableSearch:
     def run(
         self,
         report: Callable[[DartsProgress], bool] = lambda _progress: True,
-        checkpoints: Checkpoints = NOWHERE,
+        checkpoints: TrainingCheckpoints = NOWHERE,
     ) -> DartsResult:
         """Searches, decodes and retrains; goes on from the last checkpoint, and comes out as if there had been no
         interruption. When `report` answers False it ends there, with what would be the result so far.
@@ -102,7 +102,7 @@ class DifferentiableSearch:
             return self.space.parse(self.loop.history[-1 if chosen is None else chosen]["genotype"])
         return self.loop.cells.selected(self.loop.parameters.selection())
 
-    def _search(self, report: Callable[[DartsProgress], bool], checkpoints: Checkpoints) -> bool:
+    def _search(self, report: Callable[[DartsProgress], bool], checkpoints: TrainingCheckpoints) -> bool:
         """Whether it came to its end, or to the end that early stopping sets."""
         asked_to_go_on = True
 
@@ -116,7 +116,9 @@ class DifferentiableSearch:
             self.loop.run(on_epoch)
         return asked_to_go_on
 
-    def _retrain(self, report: Callable[[DartsProgress], bool], checkpoints: Checkpoints, stage: str) -> Retraining:
+    def _retrain(
+        self, report: Callable[[DartsProgress], bool], checkpoints: TrainingCheckpoints, stage: str
+    ) -> Retraining:
         config = self.config
         retraining = Retraining(
             self.space, self.architecture, self.dataset, _whole(config), config.retraining, config.seed, self.device

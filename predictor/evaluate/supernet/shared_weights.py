@@ -16,7 +16,15 @@ from torch import Tensor, nn
 from predictor.architecture import Architecture
 from predictor.errors import EvaluationError
 from predictor.evaluate.datasets import ImageDataset
-from predictor.evaluate.supernet.loop import EpochLoop, Record, check_at_least, checked_loss, cosine, set_rate
+from predictor.evaluate.supernet.loop import (
+    EpochLoop,
+    Record,
+    check_at_least,
+    check_whole,
+    checked_loss,
+    cosine,
+    set_rate,
+)
 from predictor.evaluate.supernet.operations import SHARED, OperationStyle
 from predictor.evaluate.supernet.retraining import tested
 from predictor.evaluate.supernet.stack import CellStack, StackConfig, cell_space, inherited, seeded_stack
@@ -43,12 +51,12 @@ class SinglePathConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_at_least(EvaluationError, {"epochs": self.epochs}, 1)
-        check_at_least(EvaluationError, {"batch_size": self.batch_size}, 2)
+        check_whole(EvaluationError, {"epochs": self.epochs}, 1)
+        check_whole(EvaluationError, {"batch_size": self.batch_size}, 2)
+        check_whole(EvaluationError, {"seed": self.seed})
         positive = {"learning_rate": self.learning_rate, "gradient_limit": self.gradient_limit}
         check_at_least(EvaluationError, positive, strict=True)
-        others = {"momentum": self.momentum, "weight_decay": self.weight_decay, "seed": self.seed}
-        check_at_least(EvaluationError, others)
+        check_at_least(EvaluationError, {"momentum": self.momentum, "weight_decay": self.weight_decay})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from predictor.errors import CheckpointError, EvaluationError, SearchError
 from predictor.evaluate.supernet.bilevel_loop import BilevelLoop
 from predictor.evaluate.supernet.config import DartsConfig
 from predictor.evaluate.supernet.curvature import EarlyStopping
-from predictor.evaluate.supernet.loop import Checkpoints
+from predictor.evaluate.supernet.loop import TrainingCheckpoints
 from predictor.evaluate.supernet.retraining import Retraining, RetrainingConfig
 from predictor.evaluate.supernet.search import RETRAINING, SEARCHING, DartsProgress, DartsResult, DifferentiableSearch
 from predictor.evaluate.supernet.stack import StackConfig
@@ -40,7 +40,7 @@ def run(config, dataset, space=CELLS, stop_after: int = 100, last: bytes | None 
         return len(told) < stop_after
 
     search = DifferentiableSearch(space, dataset, config, "cpu")
-    return search.run(report, Checkpoints(saved.append, last)), told, saved
+    return search.run(report, TrainingCheckpoints(saved.append, last)), told, saved
 
 
 def same(one: DartsResult, other: DartsResult) -> bool:
@@ -171,12 +171,13 @@ def test_a_checkpoint_of_something_else_is_refused(few_digits) -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"epochs": 0}, "epochs to be at least 1, got 0"),
+        ({"epochs": 0}, "epochs to be a whole number of at least 1, got 0"),
         ({"order": "third"}, "order to be one of first, second, second_exact, got 'third'"),
-        ({"batch_size": 1}, "batch_size to be at least 2"),
+        ({"batch_size": 1}, "batch_size to be a whole number of at least 2"),
         ({"learning_rate": 0.0}, "learning_rate to be above 0"),
         ({"architecture_rate": float("nan")}, "architecture_rate to be above 0, got nan"),
         ({"momentum": -0.1}, "momentum to be at least 0"),
+        ({"epochs": 2.5}, "epochs to be a whole number of at least 1, got 2.5"),
         ({"warmup_epochs": 50}, "fewer warmup_epochs than the 50 epochs, got 50"),
     ],
 )

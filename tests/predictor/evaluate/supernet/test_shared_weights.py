@@ -106,7 +106,7 @@ def test_what_cannot_be_asked_or_trained_is_said(few_digits, trained) -> None:
         trained.weights().accuracy_percent(search_space("darts").sample(np.random.default_rng(0)))
     with pytest.raises(SearchError, match="search space of cells"):
         SinglePathTraining(search_space("fbnet"), few_digits, CONFIG)
-    with pytest.raises(EvaluationError, match="epochs to be at least 1"):
+    with pytest.raises(EvaluationError, match="epochs to be a whole number of at least 1"):
         SinglePathConfig(epochs=0)
     with pytest.raises(EvaluationError, match="learning_rate to be above 0"):
         SinglePathConfig(learning_rate=-1.0)
