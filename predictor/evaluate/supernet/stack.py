@@ -181,7 +181,7 @@ def inherited(
     selection: Selection,
 ) -> CellStack:  # fmt: skip
     """The decoded network of a selection with the supernet's weights; running statistics are yet to be found."""
-    network = CellStack(supernet.templates, image_channels, num_classes, config, style, selection)
+    network = seeded_stack(supernet.templates, image_channels, num_classes, config, style, 0, selection)
     shared = supernet.state_dict()
     network.load_state_dict({name: shared.get(name, own) for name, own in network.state_dict().items()})
     return network.to(next(supernet.parameters()).device)
