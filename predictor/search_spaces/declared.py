@@ -19,6 +19,7 @@ from predictor.search_spaces.declared_assignments import Assignment, Assignments
 from predictor.search_spaces.declared_definition import DeclaredDecision, Slot, read_definition
 from predictor.search_spaces.declared_graph import DeclaredGraphs
 from predictor.search_spaces.declared_size import count_genotypes
+from predictor.search_spaces.declared_steps import DeclaredSteps
 from predictor.search_spaces.declared_values import Domain, Listed, Value
 from predictor.search_spaces.json_notation import compact_json, read_json_object, shortened
 from predictor.search_spaces.skeletons import WholeGraph
@@ -44,6 +45,7 @@ class DeclaredSpace(SearchSpace):
         self._graphs = DeclaredGraphs(self.definition)
         self.skeleton = WholeGraph(told_elsewhere=self._graphs.told_elsewhere())
         self._size = count_genotypes(self.definition)
+        self._steps = DeclaredSteps(self.definition, self._decoded, self._assignment_of)
 
     def parse(self, notation: Notation) -> Architecture:
         return self._decoded(self._read(notation))
@@ -102,6 +104,26 @@ class DeclaredSpace(SearchSpace):
             came = "a continuous range" if self._size is None else shortened(self._size)
             raise SpaceTooLargeError(f"{self.name}: expected at most {MAX_ENUMERATED} genotypes to list, got {came}")
         return map(self._decoded, self._assignments.every())
+
+    def stepwise(self) -> DeclaredSteps:
+        """See `declared_steps`."""
+        return self._steps
+
+    def domain(self, slot: Slot) -> Domain:
+        """What the decision may be."""
+        return self._domain(slot)
+
+    def assignment(self, architecture: Architecture) -> Assignment:
+        """The value of every decision that applies.
+
+        Raises:
+            NotInSpaceError: if this space cannot express the architecture.
+        """
+        return self._assignment_of(architecture)
+
+    def built(self, wanted: Assignment) -> Architecture:
+        """The architecture with these values where they apply; what else applies is as in `neighbours`."""
+        return self._decoded(self._moved(wanted, None))
 
     @property
     def num_features(self) -> int:

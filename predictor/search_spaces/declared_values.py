@@ -55,6 +55,11 @@ class Domain(ABC):
         """Every value in order; of a continuous range only its ends."""
 
     @abstractmethod
+    def spread(self, count: int) -> list[Value]:
+        """Different values from the first to the last, evenly apart (over the logarithm if so declared): at most `count` >= 2
+        numbers, and all of what is listed."""
+
+    @abstractmethod
     def sample(self, rng: np.random.Generator) -> Value:
         """A random value, evenly (over the logarithm if so declared)."""
 
@@ -104,6 +109,9 @@ class Listed(Domain):
 
     def values(self) -> Iterator[Value]:
         return iter(self.listed)
+
+    def spread(self, count: int) -> list[Value]:
+        return list(self.listed)
 
     def sample(self, rng: np.random.Generator) -> Value:
         return self.listed[int(rng.integers(len(self.listed)))]
@@ -157,6 +165,12 @@ class Grid(Domain):
 
     def values(self) -> Iterator[Value]:
         return (self._at(place) for place in range(self.count))
+
+    def spread(self, count: int) -> list[Value]:
+        if self.count <= count:
+            return list(self.values())
+        numbers = (_from_unit(unit, self.low, self.high, self.log) for unit in np.linspace(0.0, 1.0, count).tolist())
+        return [self._at(place) for place in dict.fromkeys(self._clipped(self._place(number)) for number in numbers)]
 
     def sample(self, rng: np.random.Generator) -> Value:
         if not self.log:
@@ -227,23 +241,27 @@ class Range(Domain):
     def values(self) -> Iterator[Value]:
         return iter((self.low, self.high))
 
+    def spread(self, count: int) -> list[Value]:
+        return list(dict.fromkeys(self._at(unit) for unit in np.linspace(0.0, 1.0, count).tolist()))
+
     def sample(self, rng: np.random.Generator) -> Value:
-        return self._at(rng.uniform())
+        return self.at(rng.uniform())
 
     def neighbours(self, value: Value) -> list[Value]:
         own = _to_unit(value, self.low, self.high, self.log)  # type: ignore[arg-type]
-        around = [self._at(max(0.0, own - _STEP)), self._at(min(1.0, own + _STEP))]
+        around = [self.at(max(0.0, own - _STEP)), self.at(min(1.0, own + _STEP))]
         return [other for other, _ in itertools.groupby(around) if other != value]
 
     def mutate(self, value: Value, rng: np.random.Generator) -> Value:
         moved = _to_unit(value, self.low, self.high, self.log) + _STEP * rng.standard_normal()  # type: ignore[arg-type]
         reflected = abs(moved) if moved <= 1.0 else 2.0 - moved
-        return self._at(min(1.0, max(0.0, reflected)))
+        return self.at(min(1.0, max(0.0, reflected)))
 
     def features(self, value: Value) -> tuple[float, ...]:
         return (_to_unit(value, self.low, self.high, self.log),)  # type: ignore[arg-type]
 
-    def _at(self, unit: float) -> float:
+    def at(self, unit: float) -> float:
+        """The number at that share of the range (of its logarithm if so declared)."""
         return min(self.high, max(self.low, _from_unit(unit, self.low, self.high, self.log))) + 0.0
 
 

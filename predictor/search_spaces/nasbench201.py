@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from predictor.architecture import Architecture, Operation
@@ -42,7 +43,9 @@ class NASBench201(DecisionSpace, CellSpace):
 
     def __init__(self, name: str = "nasbench201") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"edge_{source}_{target}", OPERATION_NAMES) for source, target in EDGES)
+        self.decisions = tuple(
+            Decision(f"edge_{source}_{target}", OPERATION_NAMES, f"node_{target}") for source, target in EDGES
+        )
 
     def _read(self, notation: Notation) -> Choices:
         if not isinstance(notation, str):
@@ -87,6 +90,9 @@ class NASBench201(DecisionSpace, CellSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
 
     @property
     def cells(self) -> tuple[CellTemplate, ...]:

@@ -218,6 +218,22 @@ class ResidualGP:
         novelty = 1.0 - torch.exp(-(left / self._typically_left - 1.0).clamp(min=0.0))
         return mean, (left + hyper.noise.square()).sqrt(), novelty
 
+    def differentiable_mean(self, asked: GPInputs) -> Tensor:  # (Q,)
+        """The mean of `predict`, through which gradients pass; slower, and for few at a time."""
+        hyper, blend = self._hyper, asked.means @ self._hyper.shares
+        total = hyper.slope.square() * torch.outer(blend, self._mean) + hyper.offset.square()  # (Q, S)
+        mean: Tensor = blend + (total + _likeness(self._in_frames(asked), self._placed, hyper)) @ self._weights
+        return mean
+
+    def covariance(self, asked: GPInputs) -> Tensor:  # (Q, Q)
+        """What observations leave open of the asked architectures together, without noise; for few at a time."""
+        with torch.no_grad():
+            hyper, blend, placed = self._hyper, asked.means @ self._hyper.shares, self._in_frames(asked)
+            own = hyper.slope.square() * torch.outer(blend, blend) + hyper.offset.square()
+            known = torch.cat(self._factor.solve(self._prior(placed, blend)))  # (S, Q)
+            left: Tensor = own + _likeness(placed, placed, hyper) - known.T @ known
+            return left
+
     @cached_property
     def _typically_left(self) -> Tensor:  # ()
         """Prior variance of an observation that the others leave, on average (over some of them where there are many)."""
@@ -246,6 +262,19 @@ class ResidualGP:
     def _precisions(self) -> Tensor:  # (S,) of each observation given all others
         with torch.no_grad():
             return self._factor.squared_lengths(torch.eye(len(self.targets), dtype=self.targets.dtype))
+
+
+def _likeness(first: GPInputs, second: GPInputs, hyper: _Hyperparameters) -> Tensor:  # placed -> (Q, S)
+    """The kernels of all views and of contrasts, through which gradients pass."""
+    total = torch.zeros(len(first.means), len(second.means), dtype=torch.float64)
+    if hyper.contrast is not None and first.contrasts is not None and second.contrasts is not None:
+        total = total + hyper.contrast.square() * (first.contrasts @ second.contrasts.T)
+    for number, (one, other) in enumerate(zip(first.views, second.views, strict=True)):
+        if one.shape[1]:
+            reach = torch.cdist(one, other) * (math.sqrt(3.0) / hyper.lengths[number])
+            total = total + hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
+            total = total + 2.0 * hyper.linear_weights[number].square() * (one @ other.T)
+    return total
 
 
 def _in_float64(contrasts: Tensor | None, rows: Tensor | slice = slice(None)) -> Tensor | None:
