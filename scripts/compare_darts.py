@@ -3,8 +3,8 @@
     python scripts/compare_darts.py --space nasbench201 --journal var/darts/nasbench201.jsonl --epochs 40 --seeds 0 1 2 3 4
     python scripts/compare_darts.py --journal var/darts/*.jsonl --report
 
-Each finished search is appended to the journal, so the script can be stopped and started at any moment. All methods see the same
-halves of the training images: differentiable ones train weights on one and the architecture on the other, random search trains
+Each finished search is appended to the journal, so the script can be stopped and started at any moment. All methods
+decide by halves of the training images: differentiable ones train weights on one and the architecture on the other, random search trains
 candidates on one and picks the best on the other, until it has used the processor's seconds that first-order search took. What is
 found is then trained from scratch on all training images and tested on the test images, which nothing was chosen by.
 
