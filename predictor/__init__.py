@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     from predictor.evaluate.ray_evaluator import RayConfig, RayEvaluator
     from predictor.evaluate.registry import evaluator_from_json
     from predictor.evaluate.source import pytorch_source
+    from predictor.evaluate.supernet.config import DartsConfig
+    from predictor.evaluate.supernet.documents import darts_config, differentiable_search
+    from predictor.evaluate.supernet.loop import TrainingCheckpoints
+    from predictor.evaluate.supernet.one_shot import ONE_SHOT_FIDELITY, OneShotEvaluator
+    from predictor.evaluate.supernet.search import DartsProgress, DartsResult, DifferentiableSearch
     from predictor.evaluate.table_evaluator import TableEvaluator
     from predictor.explain.gradients import GradientConfig, GradientExplanation, explain_gradients
     from predictor.explain.reading import decision_names, parts_of
@@ -129,6 +134,15 @@ _HOMES = {
     "RayEvaluator": "predictor.evaluate.ray_evaluator",
     "evaluator_from_json": "predictor.evaluate.registry",
     "pytorch_source": "predictor.evaluate.source",
+    "DartsConfig": "predictor.evaluate.supernet.config",
+    "darts_config": "predictor.evaluate.supernet.documents",
+    "differentiable_search": "predictor.evaluate.supernet.documents",
+    "TrainingCheckpoints": "predictor.evaluate.supernet.loop",
+    "ONE_SHOT_FIDELITY": "predictor.evaluate.supernet.one_shot",
+    "OneShotEvaluator": "predictor.evaluate.supernet.one_shot",
+    "DartsProgress": "predictor.evaluate.supernet.search",
+    "DartsResult": "predictor.evaluate.supernet.search",
+    "DifferentiableSearch": "predictor.evaluate.supernet.search",
     "TableEvaluator": "predictor.evaluate.table_evaluator",
     "architecture_from_onnx": "predictor.formats.onnx_operators",
     "architecture_from_module": "predictor.formats.torch_export",
@@ -202,6 +216,7 @@ __all__ = [
     "MAX_ENUMERATED",
     "MAX_RELATED",
     "MIN_OBSERVATIONS",
+    "ONE_SHOT_FIDELITY",
     "SHIPPED_TASKS",
     "AcquisitionError",
     "AdaptedPredictor",
@@ -210,6 +225,10 @@ __all__ = [
     "BenchmarkError",
     "Cancelled",
     "CheckpointError",
+    "DartsConfig",
+    "DartsProgress",
+    "DartsResult",
+    "DifferentiableSearch",
     "EvaluationError",
     "EvaluationResult",
     "Evaluator",
@@ -237,6 +256,7 @@ __all__ = [
     "Notation",
     "NotationError",
     "Observation",
+    "OneShotEvaluator",
     "Operation",
     "Outcome",
     "Predictions",
@@ -263,6 +283,7 @@ __all__ = [
     "TaskError",
     "TaskSummary",
     "TooSymmetricError",
+    "TrainingCheckpoints",
     "UnbuildableError",
     "UnknownSearchSpaceError",
     "acquisition_values",
@@ -271,8 +292,10 @@ __all__ = [
     "build_network",
     "built_in_search_spaces",
     "compare",
+    "darts_config",
     "decision_names",
     "declared_search_space",
+    "differentiable_search",
     "evaluator_from_json",
     "explain_gradients",
     "explain_shapley",
