@@ -122,9 +122,10 @@ def _say(text: str) -> None:
 def work(
     kinds: Annotated[list[str] | None, typer.Option(help="Such as adapt and fine_tune; leave out for all.")] = None,
     once: Annotated[bool, typer.Option(help="Run what is due, then end.")] = False,
+    linger_seconds: Annotated[float, typer.Option(min=0.0, help="With --once: how long to wait for more.")] = 0.0,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Runs queued work: adaptations, fine-tunes, bulk forecasts, imports and comparisons."""
+    """Runs queued work: adaptations, fine-tunes, bulk forecasts, imports, comparisons and searches."""
     memory.give_back_freed_memory()
     with reported_errors():
         settings = Settings()
@@ -142,7 +143,7 @@ def work(
         model_versions.register_shipped(database)
         if not (once or until_stdin_closes):
             serve_worker(settings)
-        worker.run(settings, database, wanted, once, stopping)
+        worker.run(settings, database, wanted, once, stopping, linger_seconds)
         database.close()
 
 
