@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from predictor.architecture import Architecture
 from predictor.errors import SearchError
 from predictor.prediction import Predictions
+from predictor.search.settings import StrategySettings
 from predictor.search_spaces.base import SearchSpace
 from predictor.tasks import Metric
 
@@ -29,16 +30,23 @@ State = dict[str, Any]
 class SearchProblem:
     """What is searched, and for what: one objective or several.
 
+    `start` are architectures to begin with: they are proposed before anything else. An open space needs some, or outcomes
+    of some, since it has no random architectures that would mean anything.
+
     Raises:
-        SearchError: if there is no objective.
+        SearchError: if there is no objective, or two have one name.
     """
 
     space: SearchSpace
     objectives: tuple[Metric, ...]
+    start: tuple[Architecture, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.objectives:
+        names = [metric.name for metric in self.objectives]
+        if not names:
             raise SearchError("expected at least one objective, got none")
+        if len(set(names)) != len(names):
+            raise SearchError(f"expected every objective once, got {', '.join(names)}")
 
     def goodness(self, values: Sequence[float]) -> tuple[float, ...]:
         """Values of the objectives, turned so that larger is better."""
@@ -66,7 +74,8 @@ class Outcome:
     """What an evaluation said: one value for each objective, in its metric's unit; None where there is none, since the
     architecture could not be built, trained or measured.
 
-    `violation` is 0 where all constraints hold, and larger the further they are from holding.
+    `violation` is 0 where all constraints hold, and larger the further they are from holding. `fidelity` is the share of the
+    full budget of this search, whatever that is: values of fidelity 1 are the ones that are to become good.
 
     Raises:
         SearchError: if a value or the violation is not finite, the violation is negative, or the fidelity is not in (0, 1].
@@ -108,10 +117,27 @@ class SearchStrategy(ABC):
     """Proposes architectures. Belongs to one thread; deterministic given its seed, what it was told and what was forecast.
 
     Proposals and outcomes need not alternate: several may be out at once, and outcomes come in any order, for any
-    architecture, proposed or not (what was measured before is told first).
+    architecture, proposed or not (what was measured before is told first). The class says about itself what a user who is to
+    choose among strategies needs to know.
     """
 
     name: ClassVar[str]
+    description: ClassVar[str]
+    """One sentence for people who do not know it."""
+    source: ClassVar[str]
+    """Where it comes from: authors, title, venue, year."""
+    settings_type: ClassVar[type[StrategySettings]]
+    takes_several_objectives: ClassVar[bool] = False
+    needs_forecaster: ClassVar[bool] = False
+
+    @abstractmethod
+    def __init__(self, problem: SearchProblem, settings: Any, seed: int) -> None:
+        """`settings` are of the type `settings_type`."""
+
+    @classmethod
+    @abstractmethod
+    def refusal(cls, problem: SearchProblem) -> str | None:
+        """Why its mathematics does not allow it on this problem's space; None if it does."""
 
     @abstractmethod
     def ask(self, count: int, forecaster: Forecaster | None = None) -> list[Proposal]:
@@ -124,11 +150,16 @@ class SearchStrategy(ABC):
 
     @abstractmethod
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """What came of proposals."""
+        """What came of proposals; all of it or, if one cannot be used, nothing.
+
+        Raises:
+            SearchError: if there are not as many values as objectives.
+            NotInSpaceError: if the space cannot express an architecture.
+        """
 
     @abstractmethod
     def state(self) -> State:
-        """Everything that `restore` needs, as JSON."""
+        """Everything that `restore` needs, as JSON (no whole number of more than 53 bits)."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, Any]) -> None:

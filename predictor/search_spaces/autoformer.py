@@ -7,6 +7,7 @@ into another sub-space (a mutation of the width) carries every other number to t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,8 @@ class AutoFormer(DecisionSpace):
         self.decisions = (
             Decision("depth", DEPTHS),
             Decision("embed_dim", EMBED_DIMS),
-            *(Decision(f"mlp_ratio_{block}", MLP_RATIOS) for block in range(_MAX_DEPTH)),
-            *(Decision(f"num_heads_{block}", HEADS) for block in range(_MAX_DEPTH)),
+            *(Decision(f"mlp_ratio_{block}", MLP_RATIOS, f"block_{block}") for block in range(_MAX_DEPTH)),
+            *(Decision(f"num_heads_{block}", HEADS, f"block_{block}") for block in range(_MAX_DEPTH)),
         )
 
     def _read(self, notation: Notation) -> Choices:
@@ -149,6 +150,20 @@ class AutoFormer(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        if place == 0:
+            return range(len(DEPTHS))
+        if place == 1:
+            depth = DEPTHS[known[0]]
+            return [n for n, width in enumerate(EMBED_DIMS) if depth in _sub_space(width).depths]
+        block = (place - 2) % _MAX_DEPTH
+        if block >= DEPTHS[known[0]]:
+            return (0,)
+        own = _sub_space(EMBED_DIMS[known[1]])
+        if place < 2 + _MAX_DEPTH:
+            return [n for n, ratio in enumerate(MLP_RATIOS) if ratio in own.mlp_ratios]
+        return [n for n, heads in enumerate(HEADS) if heads in own.heads]
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """A random sub-space first, then every number evenly among those that it has."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
 from predictor.errors import NotationError, NotInSpaceError, SpaceTooLargeError
+from predictor.search_spaces.stepwise import Path, Step, Stepwise
 
 MAX_ENUMERATED = 200_000
 _MAX_DRAWS = 1_000
@@ -92,6 +93,10 @@ class SearchSpace(ABC):
             NotInSpaceError: if this space cannot express the architecture.
         """
 
+    @abstractmethod
+    def stepwise(self) -> Stepwise | None:
+        """Its architectures as decided step by step; None where they do not come from decisions."""
+
     def features_of_all(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:
         """(Q, features) the same of Q architectures.
 
@@ -105,10 +110,12 @@ class SearchSpace(ABC):
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice among `choices`, which are shown to users as they stand here."""
+    """One choice among `choices`, which are shown to users as they stand here. `module` is the part of the architecture that it
+    is about (a stage, a cell, a node …); empty where it is about the whole."""
 
     name: str
     choices: tuple[str | int | float, ...]
+    module: str = ""
 
 
 Choices = tuple[int, ...]
@@ -119,7 +126,8 @@ class DecisionSpace(SearchSpace):
     """A space whose architectures are D choices among finite alternatives.
 
     A leaf says how choices are written (`_read`, `_write`), what graph they build (`_build`), which choices a graph came
-    from (`_recover`) and, where some decisions do not always apply or not all vectors are valid, `_settled` and `_is_valid`.
+    from (`_recover`) and, where some decisions do not always apply or not all vectors are valid, `_settled`, `_is_valid` and
+    `_open_choices`.
     """
 
     decisions: tuple[Decision, ...]
@@ -147,6 +155,13 @@ class DecisionSpace(SearchSpace):
     @abstractmethod
     def _is_valid(self, choices: Choices) -> bool:
         """Whether settled choices name an architecture of this space."""
+
+    @abstractmethod
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        """Which choices the decision at that place has, given the choices at others; only 0 where it does not apply.
+
+        Those about the whole are decided first. Whoever keeps to open choices ends at a valid architecture.
+        """
 
     def parse(self, notation: Notation) -> Architecture:
         choices = self._settled(self._read(notation))
@@ -219,6 +234,13 @@ class DecisionSpace(SearchSpace):
             for d in self.decisions
         )
 
+    def stepwise(self) -> Stepwise:
+        return self._steps
+
+    @cached_property
+    def _steps(self) -> DecisionSteps:
+        return DecisionSteps(self)
+
     def sample(self, rng: np.random.Generator) -> Architecture:
         for _ in range(_MAX_DRAWS):
             choices = self._settled(tuple(int(rng.integers(len(d.choices))) for d in self.decisions))
@@ -269,6 +291,28 @@ class DecisionSpace(SearchSpace):
         for choices in itertools.product(*(range(len(decision.choices)) for decision in self.decisions)):
             if choices == self._settled(choices) and self._is_valid(choices):
                 yield self.decode(choices)
+
+
+class DecisionSteps(Stepwise):
+    """The decisions of such a space step by step: first those about the whole, then the others as they stand."""
+
+    def __init__(self, space: DecisionSpace) -> None:
+        self._space = space
+        self._order = sorted(range(len(space.decisions)), key=lambda place: space.decisions[place].module != "")
+        decisions = [space.decisions[place] for place in self._order]
+        self.steps = tuple(Step(one.name, tuple(map(str, one.choices)), one.module) for one in decisions)
+
+    def open_options(self, path: Sequence[int]) -> Sequence[int]:
+        known = dict(zip(self._order, path, strict=False))
+        return self._space._open_choices(self._order[len(path)], known)
+
+    def build(self, path: Sequence[int], rng: np.random.Generator) -> Architecture:
+        choices = dict(zip(self._order, path, strict=True))
+        return self._space.decode(tuple(choices[place] for place in range(len(choices))))
+
+    def path_of(self, architecture: Architecture) -> Path:
+        choices = self._space.choices_of(architecture)
+        return tuple(choices[place] for place in self._order)
 
 
 def _shortened(notation: Notation) -> str:

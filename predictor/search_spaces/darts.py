@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from predictor.architecture import Architecture, Operation
@@ -55,9 +56,9 @@ class Darts(DecisionSpace):
             for cell in CELLS
             for node, pairs in zip(NODES, PAIRS, strict=True)
             for decision in (
-                Decision(f"{cell}_node_{node}_inputs", tuple(f"{first},{second}" for first, second in pairs)),
-                Decision(f"{cell}_node_{node}_first", OPERATION_NAMES),
-                Decision(f"{cell}_node_{node}_second", OPERATION_NAMES),
+                Decision(f"{cell}_node_{node}_inputs", tuple(f"{first},{second}" for first, second in pairs), cell),
+                Decision(f"{cell}_node_{node}_first", OPERATION_NAMES, cell),
+                Decision(f"{cell}_node_{node}_second", OPERATION_NAMES, cell),
             )
         )
 
@@ -139,6 +140,9 @@ class Darts(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
 
 
 def _literal(node: ast.expr) -> object:

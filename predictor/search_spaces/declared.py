@@ -19,6 +19,7 @@ from predictor.search_spaces.declared_assignments import Assignment, Assignments
 from predictor.search_spaces.declared_definition import DeclaredDecision, Slot, read_definition
 from predictor.search_spaces.declared_graph import DeclaredGraphs
 from predictor.search_spaces.declared_size import count_genotypes
+from predictor.search_spaces.declared_steps import DeclaredSteps
 from predictor.search_spaces.declared_values import Domain, Listed, Value
 from predictor.search_spaces.json_notation import compact_json, read_json_object, shortened
 
@@ -42,6 +43,7 @@ class DeclaredSpace(SearchSpace):
         self._groups = {group.repeat: group for group in self.definition.groups}
         self._graphs = DeclaredGraphs(self.definition)
         self._size = count_genotypes(self.definition)
+        self._steps = DeclaredSteps(self.definition, self._decoded, self._assignment_of)
 
     def parse(self, notation: Notation) -> Architecture:
         return self._decoded(self._read(notation))
@@ -100,6 +102,10 @@ class DeclaredSpace(SearchSpace):
             came = "a continuous range" if self._size is None else shortened(self._size)
             raise SpaceTooLargeError(f"{self.name}: expected at most {MAX_ENUMERATED} genotypes to list, got {came}")
         return map(self._decoded, self._assignments.every())
+
+    def stepwise(self) -> DeclaredSteps:
+        """See `declared_steps`."""
+        return self._steps
 
     @property
     def num_features(self) -> int:

@@ -228,22 +228,23 @@ class Range(Domain):
         return iter((self.low, self.high))
 
     def sample(self, rng: np.random.Generator) -> Value:
-        return self._at(rng.uniform())
+        return self.at(rng.uniform())
 
     def neighbours(self, value: Value) -> list[Value]:
         own = _to_unit(value, self.low, self.high, self.log)  # type: ignore[arg-type]
-        around = [self._at(max(0.0, own - _STEP)), self._at(min(1.0, own + _STEP))]
+        around = [self.at(max(0.0, own - _STEP)), self.at(min(1.0, own + _STEP))]
         return [other for other, _ in itertools.groupby(around) if other != value]
 
     def mutate(self, value: Value, rng: np.random.Generator) -> Value:
         moved = _to_unit(value, self.low, self.high, self.log) + _STEP * rng.standard_normal()  # type: ignore[arg-type]
         reflected = abs(moved) if moved <= 1.0 else 2.0 - moved
-        return self._at(min(1.0, max(0.0, reflected)))
+        return self.at(min(1.0, max(0.0, reflected)))
 
     def features(self, value: Value) -> tuple[float, ...]:
         return (_to_unit(value, self.low, self.high, self.log),)  # type: ignore[arg-type]
 
-    def _at(self, unit: float) -> float:
+    def at(self, unit: float) -> float:
+        """The number at that share of the range (of its logarithm if so declared)."""
         return min(self.high, max(self.low, _from_unit(unit, self.low, self.high, self.log))) + 0.0
 
 

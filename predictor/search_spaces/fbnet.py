@@ -8,6 +8,7 @@ and width.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
@@ -50,7 +51,10 @@ class FBNet(DecisionSpace):
 
     def __init__(self, name: str = "fbnet") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"layer_{layer}", BLOCK_NAMES) for layer in range(1, len(LAYERS) + 1))
+        self.decisions = tuple(
+            Decision(f"layer_{layer}", BLOCK_NAMES, f"{channels} channels")
+            for layer, (channels, _) in enumerate(LAYERS, start=1)
+        )
 
     def _read(self, notation: Notation) -> Choices:
         value = self._from_text(notation) if isinstance(notation, str) else notation
@@ -98,3 +102,6 @@ class FBNet(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))

@@ -110,6 +110,9 @@ class GraphSpace(SearchSpace):
     def features(self, architecture: Architecture) -> tuple[float, ...]:
         return ()
 
+    def stepwise(self) -> None:
+        return None
+
     def size(self) -> int | None:
         return None
 

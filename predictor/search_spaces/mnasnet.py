@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
@@ -35,7 +36,7 @@ class MnasNet(DecisionSpace):
     def __init__(self, name: str = "mnasnet") -> None:
         self.name = name
         self.decisions = tuple(
-            Decision(f"{letter}_{stage}", allowed)
+            Decision(f"{letter}_{stage}", allowed, "" if letter == "l" else f"stage_{stage}")
             for stage in range(_NUM_STAGES)
             for letter, allowed in zip(("e", "k", "l", "se"), _alternatives(stage), strict=True)
         )
@@ -100,6 +101,9 @@ class MnasNet(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
 
 
 def _alternatives(stage: int) -> tuple[tuple[int, ...], ...]:

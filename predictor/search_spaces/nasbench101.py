@@ -10,7 +10,7 @@ Notation: V vertices.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, compress, product
 
 import numpy as np
@@ -20,6 +20,7 @@ from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Operation
 from predictor.errors import NotationError, NotInSpaceError, SpaceTooLargeError
 from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
 from predictor.search_spaces.json_notation import shortened
+from predictor.search_spaces.nasbench101_steps import Cell, CellSteps
 from predictor.search_spaces.notation import is_whole_number, read_fields, read_list
 
 OPERATION_NAMES = ("conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3")
@@ -175,6 +176,13 @@ class NASBench101(SearchSpace):
     def features(self, architecture: Architecture) -> tuple[float, ...]:
         return ()
 
+    def stepwise(self) -> CellSteps:
+        return self._steps
+
+    @cached_property
+    def _steps(self) -> CellSteps:
+        return CellSteps(OPERATION_NAMES, MAX_VERTICES, MAX_EDGES, _assembled, lambda one: _padded(*self._cell_of(one)))
+
     def size(self) -> int | None:
         return NUM_CELLS
 
@@ -276,6 +284,15 @@ def _padded(names: tuple[str, ...], edges: tuple[Edge, ...]) -> tuple[list[str],
     gap = [""] * (MAX_VERTICES - len(names))
     moved = {(source, MAX_VERTICES - 1 if target == last else target) for source, target in edges}
     return [*names[:-1], *gap, names[-1]], moved
+
+
+def _assembled(cell: Cell) -> Architecture:
+    """The cell of seven vertices less those that are on no path."""
+    names, edges = cell
+    pruned = _pruned(names, sorted(edges))
+    if pruned is None:
+        raise NotInSpaceError("expected a path from input to output, got none")
+    return _architecture(*pruned)
 
 
 def _edits(names: tuple[str, ...], edges: tuple[Edge, ...]) -> Iterator[Edit]:

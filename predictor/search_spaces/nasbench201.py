@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from predictor.architecture import Architecture, Operation
@@ -38,7 +39,9 @@ class NASBench201(DecisionSpace):
 
     def __init__(self, name: str = "nasbench201") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"edge_{source}_{target}", OPERATION_NAMES) for source, target in EDGES)
+        self.decisions = tuple(
+            Decision(f"edge_{source}_{target}", OPERATION_NAMES, f"node_{target}") for source, target in EDGES
+        )
 
     def _read(self, notation: Notation) -> Choices:
         if not isinstance(notation, str):
@@ -83,6 +86,9 @@ class NASBench201(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
 
 
 def _cell_graph(choices: Choices) -> tuple[tuple[Operation, ...], tuple[tuple[int, int], ...]]:

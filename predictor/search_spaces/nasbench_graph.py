@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
 from predictor.architecture import Architecture, Operation
@@ -47,7 +48,10 @@ class NASBenchGraph(DecisionSpace):
         self.name = name
         self.decisions = (
             Decision("link", tuple("".join(map(str, link)) for link in LINKS)),
-            *(Decision(f"operation_{number}", OPERATION_NAMES) for number in range(1, NUM_OPERATIONS + 1)),
+            *(
+                Decision(f"operation_{number}", OPERATION_NAMES, f"node_{number}")
+                for number in range(1, NUM_OPERATIONS + 1)
+            ),
         )
 
     def _read(self, notation: Notation) -> Choices:
@@ -103,6 +107,11 @@ class NASBenchGraph(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return any(operation != _SKIP for operation in choices[1:])
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        every = range(len(self.decisions[place].choices))
+        skips = sum(known[other] == _SKIP for other in known if other > 0)
+        return [choice for choice in every if choice != _SKIP] if place and skips == NUM_OPERATIONS - 1 else every
 
     def size(self) -> int:
         return NUM_GENOTYPES

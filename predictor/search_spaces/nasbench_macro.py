@@ -8,6 +8,7 @@ width, where the benchmark's identity is a strided 1x1 convolution.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
@@ -44,7 +45,10 @@ class NASBenchMacro(DecisionSpace):
 
     def __init__(self, name: str = "nasbench_macro") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"layer_{layer}", BLOCK_NAMES) for layer in range(1, len(LAYERS) + 1))
+        self.decisions = tuple(
+            Decision(f"layer_{layer}", BLOCK_NAMES, f"{channels} channels")
+            for layer, (channels, _) in enumerate(LAYERS, start=1)
+        )
 
     def _read(self, notation: Notation) -> Choices:
         if not isinstance(notation, str):
@@ -78,3 +82,6 @@ class NASBenchMacro(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))

@@ -9,6 +9,7 @@ block and head are the same in every architecture and so no part of the graph.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
@@ -35,8 +36,8 @@ class OFAMobileNetV3(DecisionSpace):
     def __init__(self, name: str = "ofa_mobilenetv3") -> None:
         self.name = name
         self.decisions = (
-            *(Decision(f"ks_{layer}", KERNEL_SIZES) for layer in range(_NUM_LAYERS)),
-            *(Decision(f"e_{layer}", EXPANSIONS) for layer in range(_NUM_LAYERS)),
+            *(Decision(f"ks_{layer}", KERNEL_SIZES, f"stage_{layer // _MAX_DEPTH}") for layer in range(_NUM_LAYERS)),
+            *(Decision(f"e_{layer}", EXPANSIONS, f"stage_{layer // _MAX_DEPTH}") for layer in range(_NUM_LAYERS)),
             *(Decision(f"d_{stage}", DEPTHS) for stage in range(_NUM_STAGES)),
             Decision("r", RESOLUTIONS),
         )
@@ -137,6 +138,14 @@ class OFAMobileNetV3(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        first_depth = 2 * _NUM_LAYERS
+        if place < first_depth:
+            stage, number = divmod(place % _NUM_LAYERS, _MAX_DEPTH)
+            if number >= DEPTHS[known[first_depth + stage]]:
+                return (0,)
+        return range(len(self.decisions[place].choices))
 
     def size(self) -> int:
         per_stage = sum(int((len(KERNEL_SIZES) * len(EXPANSIONS)) ** depth) for depth in DEPTHS)

@@ -8,6 +8,7 @@ without pooling, and build the same graphs.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 from predictor.architecture import Architecture
 from predictor.errors import NotationError, NotInSpaceError
@@ -27,7 +28,9 @@ class TransNASMicro(DecisionSpace):
 
     def __init__(self, name: str = "transnas_micro") -> None:
         self.name = name
-        self.decisions = tuple(Decision(f"edge_{source}_{target}", CELL_OPERATION_NAMES) for source, target in EDGES)
+        self.decisions = tuple(
+            Decision(f"edge_{source}_{target}", CELL_OPERATION_NAMES, f"node_{target}") for source, target in EDGES
+        )
         self._cells = NASBench201()
 
     def _read(self, notation: Notation) -> Choices:
@@ -60,3 +63,6 @@ class TransNASMicro(DecisionSpace):
 
     def _is_valid(self, choices: Choices) -> bool:
         return True
+
+    def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
+        return range(len(self.decisions[place].choices))
