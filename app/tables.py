@@ -488,6 +488,7 @@ class SearchEvaluationRecord(Table):
     value: Mapped[float | None]  # of the first objective
     fidelity: Mapped[float | None]  # that the values are of, as a share of the final one
     violation: Mapped[float | None]  # of the constraints; 0: none is violated
+    ended_number: Mapped[int | None]  # from 1, in the order of the outcomes
     is_improvement: Mapped[bool] = mapped_column(default=False)  # it was the best so far when it came
     reason: Mapped[str | None] = mapped_column(Text)  # why there is no value
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

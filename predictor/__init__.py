@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from predictor.meta_predictor import MetaPredictor
     from predictor.prediction import Predictions
     from predictor.scoring import kendall_tau
+    from predictor.search.base import Outcome, Proposal, SearchProblem, SearchStrategy
+    from predictor.search.registry import make_strategy, strategies, strategy_info
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
     from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
@@ -100,6 +102,13 @@ _HOMES = {
     "MetaPredictor": "predictor.meta_predictor",
     "Predictions": "predictor.prediction",
     "kendall_tau": "predictor.scoring",
+    "Outcome": "predictor.search.base",
+    "Proposal": "predictor.search.base",
+    "SearchProblem": "predictor.search.base",
+    "SearchStrategy": "predictor.search.base",
+    "make_strategy": "predictor.search.registry",
+    "strategies": "predictor.search.registry",
+    "strategy_info": "predictor.search.registry",
     "MAX_ENUMERATED": "predictor.search_spaces.base",
     "Notation": "predictor.search_spaces.base",
     "SearchSpace": "predictor.search_spaces.base",
@@ -163,12 +172,16 @@ __all__ = [
     "NotationError",
     "Observation",
     "Operation",
+    "Outcome",
     "Predictions",
     "PredictorError",
+    "Proposal",
     "RelatedTasks",
     "SearchError",
+    "SearchProblem",
     "SearchSpace",
     "SearchSpaceError",
+    "SearchStrategy",
     "ShippedTask",
     "SpaceTooLargeError",
     "SupportSet",
@@ -185,10 +198,13 @@ __all__ = [
     "fine_tune",
     "kendall_tau",
     "lower_fidelities",
+    "make_strategy",
     "pack",
     "search_space",
     "select_diverse",
     "shipped_champion",
     "shipped_tasks",
+    "strategies",
+    "strategy_info",
     "unpack",
 ]

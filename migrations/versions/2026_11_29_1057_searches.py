@@ -49,7 +49,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_searches")),
     )
     op.create_index("ix_searches_project_id_id", "searches", ["project_id", "id"], unique=False)
-
     op.create_table(
         "search_evaluations",
         sa.Column("id", ROW_ID, nullable=False),
@@ -64,6 +63,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Double(), nullable=True),
         sa.Column("fidelity", sa.Double(), nullable=True),
         sa.Column("violation", sa.Double(), nullable=True),
+        sa.Column("ended_number", sa.Integer(), nullable=True),
         sa.Column("is_improvement", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -85,7 +85,6 @@ def upgrade() -> None:
     op.create_index(
         "ix_search_evaluations_search_id_value_id", "search_evaluations", ["search_id", "value", "id"], unique=False
     )
-
     op.create_table(
         "search_events",
         sa.Column("id", ROW_ID, nullable=False),
@@ -97,7 +96,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_search_events")),
     )
     op.create_index("ix_search_events_search_id_id", "search_events", ["search_id", "id"], unique=False)
-
     op.create_table(
         "search_objectives",
         sa.Column("search_id", ROW_ID, nullable=False),
@@ -109,7 +107,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("search_id", "position", name=op.f("pk_search_objectives")),
     )
     op.create_index("ix_search_objectives_task_id", "search_objectives", ["task_id"], unique=False)
-
     op.create_table(
         "search_trials",
         sa.Column("evaluation_id", ROW_ID, nullable=False),
@@ -126,7 +123,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("evaluation_id", "task_id", name=op.f("pk_search_trials")),
     )
     op.create_index("ix_search_trials_trial_id", "search_trials", ["trial_id"], unique=False)
-
     with op.batch_alter_table("trials") as batch_op:
         batch_op.add_column(sa.Column("fidelity", sa.Double(), nullable=True))
 
@@ -134,21 +130,15 @@ def upgrade() -> None:
 def downgrade() -> None:
     with op.batch_alter_table("trials") as batch_op:
         batch_op.drop_column("fidelity")
-
     op.drop_index("ix_search_trials_trial_id", table_name="search_trials")
-
     op.drop_table("search_trials")
     op.drop_index("ix_search_objectives_task_id", table_name="search_objectives")
-
     op.drop_table("search_objectives")
     op.drop_index("ix_search_events_search_id_id", table_name="search_events")
-
     op.drop_table("search_events")
     op.drop_index("ix_search_evaluations_search_id_value_id", table_name="search_evaluations")
     op.drop_index("ix_search_evaluations_search_id_state_number", table_name="search_evaluations")
     op.drop_index("ix_search_evaluations_architecture_id", table_name="search_evaluations")
-
     op.drop_table("search_evaluations")
     op.drop_index("ix_searches_project_id_id", table_name="searches")
-
     op.drop_table("searches")
