@@ -53,8 +53,9 @@ def search_cases(view: str) -> list[Case]:
             known.setdefault(case.task, case)
     found = []
     for task in SEARCHED:
-        case = known.get(task) or known.get(_TASK_LEFT_OUT.get(task, "") if view == TASK else "")
-        if case is not None:
+        like = task if task in known else _TASK_LEFT_OUT.get(task, "")
+        if like in known:
+            case = known[like]
             found.append(Case(task, task, case.training, case.left_out, case.groups))
     return found
 
@@ -76,7 +77,7 @@ class SearchedTask:
     @cached_property
     def problem(self) -> SearchProblem:
         """The search of the table's architectures for its metric."""
-        return SearchProblem(ListedSpace(self.table.space, self.measured.architectures), (self.table.task.metric,))
+        return SearchProblem(ListedSpace(self.table.space, self.table.architectures), (self.table.task.metric,))
 
     @cached_property
     def evaluate(self) -> TableLookUp:

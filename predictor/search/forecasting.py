@@ -105,6 +105,18 @@ class _Relaxes(Protocol):
     def relaxation(self, start: Architecture, others: Sequence[Architecture]) -> Relaxation: ...
 
 
+@dataclass(frozen=True)
+class StraightLines:
+    """A relaxation that knows the corners alone."""
+
+    goodness: Array  # (1 + Q,) of the start and the others
+
+    def __call__(self, weights: Array) -> tuple[Array, Array]:
+        """(Q,) -> goodness (1,), slopes (1, Q)."""
+        slopes = self.goodness[1:] - self.goodness[0]
+        return self.goodness[:1] + weights @ slopes, slopes[None]
+
+
 class LocalForecaster:
     """A `Forecaster`, for one thread. Adapts when it is asked and has heard enough since it last did."""
 
@@ -164,16 +176,14 @@ class LocalForecaster:
         return probability
 
     def relaxation(self, start: Architecture, others: Sequence[Architecture]) -> Relaxation:
-        """What lies between an architecture and others.
-
-        Raises:
-            SearchError: if a predictor cannot tell.
-        """
-        parts = []
-        for one in self._current():
-            if not isinstance(one, _Relaxes):
-                raise SearchError(f"expected predictors with slopes, got {type(one).__name__}")
-            parts.append(one.relaxation(start, others))
+        """What lies between an architecture and others: where a predictor knows no slopes, straight lines to its forecasts."""
+        pairs = zip(self._current(), self._problem.objectives, strict=True)
+        parts = [
+            one.relaxation(start, others)
+            if isinstance(one, _Relaxes)
+            else StraightLines(metric.sign * one.predict([start, *others]).mean)
+            for one, metric in pairs
+        ]
 
         def at(weights: Array) -> tuple[Array, Array]:
             values, slopes = zip(*(part(weights) for part in parts), strict=True)

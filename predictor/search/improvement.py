@@ -63,7 +63,8 @@ def hypervolume_gain(points: Array, boxes: tuple[Array, Array]) -> Array:  # (â€
         np.prod(np.clip(np.minimum(upper, flat[at : at + step, None]) - lower, 0.0, None), axis=-1).sum(axis=-1)
         for at in range(0, len(flat), step)
     ]
-    return np.concatenate(parts or [np.zeros(0)]).reshape(points.shape[:-1])
+    gains: Array = np.concatenate(parts or [np.zeros(0)]).reshape(points.shape[:-1])
+    return gains
 
 
 def select_by_hypervolume(

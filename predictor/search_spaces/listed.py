@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from predictor.architecture import Architecture
 from predictor.errors import InvalidDefinitionError, NotInSpaceError, SpaceTooLargeError
 from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
+from predictor.search_spaces.stepwise import Stepwise
 
 _MAX_STEPS = 50
 
@@ -35,6 +36,7 @@ class ListedSpace(SearchSpace):
         for one in architectures:
             self._listed.setdefault(one.hash, one)
         self._ordered = list(self._listed.values())
+        self._is_whole = len({one.genotype for one in architectures}) == whole.size()
 
     def parse(self, notation: Notation) -> Architecture:
         return self._own(self.whole.parse(notation))
@@ -67,6 +69,10 @@ class ListedSpace(SearchSpace):
             if child.hash in self._listed:
                 return self._listed[child.hash]
         return parents[0]
+
+    def stepwise(self) -> Stepwise | None:
+        """The other space's, where all of it is listed; else None, since its steps would lead to what is not."""
+        return self.whole.stepwise() if self._is_whole else None
 
     def size(self) -> int | None:
         return len(self._ordered)
