@@ -36,8 +36,9 @@ from predictor.tasks import Task
 _MAX_NODES = 3_072  # (padded) in one forward pass: what it computes with then stays near the processor
 _MAX_ENCODED = 4 * _MAX_NODES  # in one batch, whose statistics cost the same again for each
 _MAX_WORKERS = 2
-_EXTREME_NODES, _EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
-_WITHIN = 4.5  # standardised units beyond which no mean is taken
+EXTREME_NODES, EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
+WITHIN = 4.5  # standardised units beyond which no mean is taken
+_SLOPE_STEP = 0.05  # standardised units
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,15 @@ class Experience:
     own_factor: float = 1.0  # of this task's own leave-one-out errors
 
 
+@dataclass(frozen=True)
+class Insides:
+    """What an adaptation computes forecasts from, for whoever explains them."""
+
+    surroundings: Surroundings
+    parameters: Mapping[str, Tensor]
+    process: ResidualGP | None
+
+
 class AdaptedPredictor:
     """The surrogate after the inner loop for one task and one support set. Immutable; may be called from any thread."""
 
@@ -107,6 +117,11 @@ class AdaptedPredictor:
         self.task = surroundings.task
         self.model_version = surroundings.model_version
         self.num_observations, self.support_hash = experience.num_observations, experience.support_hash
+
+    @property
+    def insides(self) -> Insides:
+        """What it computes with; not to be changed."""
+        return Insides(self._around, self._parameters, self._process)
 
     def _forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
         inputs = SurrogateInputs.of(batch, self._around.reference, self._around.context)
@@ -159,6 +174,23 @@ class AdaptedPredictor:
         _, spread, _ = self._standardised(architectures)
         return np.log(spread * self._width)
 
+    def difference_std(self, architecture: Architecture, others: Sequence[Architecture]) -> NDArray[np.float64]:  # (Q,)
+        """How uncertain the difference of each other forecast from the architecture's is: a standard deviation in the metric's unit.
+
+        It counts what observations leave open of the two together, through the slope of the unit's scale at both; the noise of a
+        measurement is left out. NaN before there is a residual process, since nothing then tells how errors go together.
+        """
+        if self._process is None or not others:
+            return np.full(len(others), np.nan)
+        asked = [architecture, *others]
+        center, spread, ood = self._standardised(asked)
+        ends = [self._in_unit(center + side * _SLOPE_STEP, spread, ood).mean for side in (-1.0, 1.0)]
+        slope = (ends[1] - ends[0]) / (2.0 * _SLOPE_STEP)
+        left = self._process.covariance(self.gp_inputs(asked)).numpy() * np.outer(slope, slope)
+        variance = left[0, 0] + left.diagonal()[1:] - 2.0 * left[0, 1:]
+        std: NDArray[np.float64] = self._width * np.sqrt(np.maximum(variance, 0.0))
+        return std
+
     def _predict_group(self, architectures: Sequence[Architecture]) -> Predictions:
         return self._in_unit(*self._standardised(architectures))
 
@@ -197,9 +229,9 @@ class AdaptedPredictor:
         """Through the inverse of the standardisation: quantiles exactly, mean and spread by Gauss–Hermite quadrature."""
         scale, metric = self._around.scale, self.task.metric
         std = spread * self._width
-        at = np.clip(center[:, None] + std[:, None] * _EXTREME_NODES, -_WITHIN, _WITHIN)
+        at = np.clip(center[:, None] + std[:, None] * EXTREME_NODES, -WITHIN, WITHIN)
         values = metric.clipped(scale.inverse(at))  # (Q, nodes)
-        weights = _EXTREME_WEIGHTS / _EXTREME_WEIGHTS.sum()
+        weights = EXTREME_WEIGHTS / EXTREME_WEIGHTS.sum()
         average = values @ weights
         apart = values - average[:, None]
         largest = np.maximum(np.abs(apart).max(axis=1, initial=0.0), np.finfo(float).tiny)  # squares must not overflow

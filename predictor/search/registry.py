@@ -10,10 +10,13 @@ from typing import Any
 
 from predictor.errors import SearchError
 from predictor.search.base import SearchProblem, SearchStrategy
-from predictor.search.random_search import RandomSearch
+from predictor.search.bayesian import BayesianSearch
+from predictor.search.gradient import GradientSearch
+from predictor.search.guided import GuidedSearch
+from predictor.search.plain import PLAIN_STRATEGIES
 from predictor.search.settings import Setting, StrategySettings, list_settings, read_settings
 
-_STRATEGIES: tuple[type[SearchStrategy], ...] = (RandomSearch,)
+_STRATEGIES: tuple[type[SearchStrategy], ...] = (*PLAIN_STRATEGIES, BayesianSearch, GradientSearch, GuidedSearch)
 
 
 @dataclass(frozen=True)

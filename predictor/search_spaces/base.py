@@ -177,6 +177,11 @@ class DecisionSpace(SearchSpace):
         settled = self._settled(choices)
         return self._build(settled, self._write(settled))
 
+    def settled(self, choices: Choices) -> Choices | None:
+        """The same choices with 0 wherever the decision does not apply; None if they name no architecture of this space."""
+        settled = self._settled(choices)
+        return settled if self._is_valid(settled) else None
+
     def choices_of(self, architecture: Architecture) -> Choices:
         """The settled choices that build the architecture.
 

@@ -107,6 +107,22 @@ class DeclaredSpace(SearchSpace):
         """See `declared_steps`."""
         return self._steps
 
+    def domain(self, slot: Slot) -> Domain:
+        """What the decision may be."""
+        return self._domain(slot)
+
+    def assignment(self, architecture: Architecture) -> Assignment:
+        """The value of every decision that applies.
+
+        Raises:
+            NotInSpaceError: if this space cannot express the architecture.
+        """
+        return self._assignment_of(architecture)
+
+    def built(self, wanted: Assignment) -> Architecture:
+        """The architecture with these values where they apply; what else applies is as in `neighbours`."""
+        return self._decoded(self._moved(wanted, None))
+
     @property
     def num_features(self) -> int:
         """How many numbers `features` gives."""

@@ -55,6 +55,11 @@ class Domain(ABC):
         """Every value in order; of a continuous range only its ends."""
 
     @abstractmethod
+    def spread(self, count: int) -> list[Value]:
+        """Different values from the first to the last, evenly apart (over the logarithm if so declared): at most `count` >= 2
+        numbers, and all of what is listed."""
+
+    @abstractmethod
     def sample(self, rng: np.random.Generator) -> Value:
         """A random value, evenly (over the logarithm if so declared)."""
 
@@ -104,6 +109,9 @@ class Listed(Domain):
 
     def values(self) -> Iterator[Value]:
         return iter(self.listed)
+
+    def spread(self, count: int) -> list[Value]:
+        return list(self.listed)
 
     def sample(self, rng: np.random.Generator) -> Value:
         return self.listed[int(rng.integers(len(self.listed)))]
@@ -157,6 +165,12 @@ class Grid(Domain):
 
     def values(self) -> Iterator[Value]:
         return (self._at(place) for place in range(self.count))
+
+    def spread(self, count: int) -> list[Value]:
+        if self.count <= count:
+            return list(self.values())
+        numbers = (_from_unit(unit, self.low, self.high, self.log) for unit in np.linspace(0.0, 1.0, count).tolist())
+        return [self._at(place) for place in dict.fromkeys(self._clipped(self._place(number)) for number in numbers)]
 
     def sample(self, rng: np.random.Generator) -> Value:
         if not self.log:
@@ -226,6 +240,9 @@ class Range(Domain):
 
     def values(self) -> Iterator[Value]:
         return iter((self.low, self.high))
+
+    def spread(self, count: int) -> list[Value]:
+        return list(dict.fromkeys(self._at(unit) for unit in np.linspace(0.0, 1.0, count).tolist()))
 
     def sample(self, rng: np.random.Generator) -> Value:
         return self.at(rng.uniform())

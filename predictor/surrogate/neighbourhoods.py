@@ -41,6 +41,16 @@ def neighbourhood_features(batch: GraphBatch) -> Tensor:  # (B, W)
     return torch.from_numpy(waves).mul_(real).sum(1) * math.sqrt(2.0 / NUM_NEIGHBOURHOOD_FEATURES)
 
 
+def differentiable_neighbourhood_features(nodes: Tensor, adjacency: Tensor, mask: Tensor) -> Tensor:
+    """(B, N, F), (B, N, N), (B, N) -> (B, W): the same, through which gradients pass."""
+    (into, *mixing), (first_phase, second_phase) = _weights(), _phases()
+    static = nodes[..., :NUM_STATIC_FEATURES]
+    operation = torch.cos(static @ into.to(nodes) + first_phase.to(nodes))  # (B, N, O)
+    own, source, target = (operation @ one.to(nodes) * mask[..., None] for one in mixing)
+    mixed = own + second_phase.to(nodes) + adjacency.transpose(1, 2) @ source + adjacency @ target
+    return (torch.cos(mixed) * mask[..., None]).sum(1) * math.sqrt(2.0 / NUM_NEIGHBOURHOOD_FEATURES)
+
+
 @cache
 def _weights() -> tuple[Tensor, ...]:
     spread = _NEIGHBOUR_SPREAD * math.sqrt(2.0 / _NUM_OPERATION)

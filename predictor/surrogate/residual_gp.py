@@ -200,6 +200,28 @@ class ResidualGP:
         novelty = 1.0 - torch.exp(-(left / self._typically_left - 1.0).clamp(min=0.0))
         return mean, (left + hyper.noise.square()).sqrt(), novelty
 
+    def differentiable_mean(self, asked: GPInputs) -> Tensor:  # (Q,)
+        """The mean of `predict`, through which gradients pass; slower, and for few at a time."""
+        hyper, blend = self._hyper, asked.means @ self._hyper.shares
+        total = hyper.slope.square() * torch.outer(blend, self._mean) + hyper.offset.square()  # (Q, S)
+        for number, (own, other) in enumerate(zip(self._placed.views, self._in_frames(asked).views, strict=True)):
+            if own.shape[1]:
+                total = total + _likeness(other, own, hyper, number)
+        mean: Tensor = blend + total @ self._weights
+        return mean
+
+    def covariance(self, asked: GPInputs) -> Tensor:  # (Q, Q)
+        """What observations leave open of the asked architectures together, without noise; for few at a time."""
+        with torch.no_grad():
+            hyper, blend, placed = self._hyper, asked.means @ self._hyper.shares, self._in_frames(asked)
+            own = hyper.slope.square() * torch.outer(blend, blend) + hyper.offset.square()
+            for number, view in enumerate(placed.views):
+                if view.shape[1]:
+                    own = own + _likeness(view, view, hyper, number)
+            known = torch.cat(self._factor.solve(self._prior(placed, blend)))  # (S, Q)
+            left: Tensor = own - known.T @ known
+            return left
+
     @cached_property
     def _typically_left(self) -> Tensor:  # ()
         """Prior variance of an observation that the others leave, on average (over some of them where there are many)."""
@@ -228,6 +250,13 @@ class ResidualGP:
     def _precisions(self) -> Tensor:  # (S,) of each observation given all others
         with torch.no_grad():
             return self._factor.squared_lengths(torch.eye(len(self.targets), dtype=self.targets.dtype))
+
+
+def _likeness(first: Tensor, second: Tensor, hyper: _Hyperparameters, number: int) -> Tensor:  # placed -> (Q, S)
+    """Both kernels of one view."""
+    reach = torch.cdist(first, second) * (math.sqrt(3.0) / hyper.lengths[number])
+    matern = hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
+    return matern + 2.0 * hyper.linear_weights[number].square() * (first @ second.T)
 
 
 def _noise(hyper: _Hyperparameters, noise_scale: Tensor, known_variance: Tensor) -> Tensor:  # (S,) on the diagonal

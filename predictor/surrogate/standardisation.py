@@ -15,7 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from predictor.tasks import LOGARITHMIC_FAMILIES, Metric, Task
 
@@ -111,6 +113,14 @@ class Standardisation:
         z = np.where(beyond <= 0.0, standardised, np.sign(standardised) * (knee + np.expm1(np.maximum(beyond, 0.0))))
         raw = self.sign * (z * self.scale + self.location)
         return np.exp(np.minimum(raw, 700.0)) if self.logarithmic else raw
+
+    def differentiable_inverse(self, standardised: Tensor) -> Tensor:
+        """The same, through which gradients pass."""
+        knee = torch.where(standardised < 0.0, self.knee_below, _KNEE)
+        beyond = (standardised.abs() - knee).clamp(max=30.0)
+        far = standardised.sign() * (knee + torch.expm1(beyond.clamp(min=0.0)))
+        raw = self.sign * (torch.where(beyond <= 0.0, standardised, far) * self.scale + self.location)
+        return torch.exp(raw.clamp(max=700.0)) if self.logarithmic else raw
 
 
 def _robust_spread(raw: Array) -> float:

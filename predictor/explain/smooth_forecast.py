@@ -1,0 +1,124 @@
+"""A forecast, all of it, as a differentiable function of what an architecture looks like.
+
+What it looks like are six tensors (`Looks`). A forecast is computed from them alone: the surrogate reads nodes, edges and statistics
+of the whole graph; the residual process reads its embedding and mean, the statistics, neighbourhoods and counts of operations (both
+functions of nodes and edges), decisions, and what related tasks say. The spread, through which a mean in standardised units becomes one
+in the metric's unit, is held as it is.
+
+Notation: B rows, N nodes, F node features, W counts, G global features, X features of decisions, R related tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from predictor.adapted_predictor import EXTREME_NODES, EXTREME_WEIGHTS, WITHIN, AdaptedPredictor
+from predictor.architecture import Architecture
+from predictor.calibration import NORMAL_90
+from predictor.encoding import NUM_COUNTS, ArchitectureEncoder, GraphBatch
+from predictor.explain.smooth_surrogate import SmoothSurrogate
+from predictor.meta.cross_fitting import believable
+from predictor.surrogate.neighbourhoods import differentiable_neighbourhood_features
+from predictor.surrogate.residual_gp import GPInputs
+
+Tensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Architectures as their forecasts see them, float64."""
+
+    nodes: Tensor  # (B, N, F)
+    counted: Tensor  # (B, N, W) what every node adds to the counts of operations
+    adjacency: Tensor  # (B, N, N)
+    globals: Tensor  # (B, G)
+    decisions: Tensor  # (B, X)
+    opinions: Tensor  # (B, 1 + R) all related tasks unshrunk, then each; (B, 0) without any
+    mask: Tensor  # (B, N)
+
+    @property
+    def tensors(self) -> Tensors:
+        """All that a forecast depends on but which nodes there are."""
+        return self.nodes, self.counted, self.adjacency, self.globals, self.decisions, self.opinions
+
+
+class SmoothForecast:
+    """The forecast of one adaptation. Belongs to one thread."""
+
+    def __init__(self, adapted: AdaptedPredictor) -> None:
+        self._adapted = adapted
+        insides = adapted.insides
+        self._around, self._process = insides.surroundings, insides.process
+        self._surrogate = SmoothSurrogate(insides.parameters)
+        self._encoder = (
+            ArchitectureEncoder()
+        )  # of its own: one that is shared may know a graph in another order of nodes
+        self._bounds = adapted.task.metric.clipped(np.array([-np.inf, np.inf]))
+
+    def looks(self, architectures: Sequence[Architecture]) -> Looks:
+        """What the architectures look like; nodes in topological order."""
+        batch = self._encoder.batch(architectures)
+        decisions = torch.from_numpy(self._around.space.features_of_all(architectures)).double()
+        found = (batch.nodes, self._counted(batch), batch.adjacency, batch.globals)
+        nodes, counted, adjacency, whole = (tensor.double() for tensor in found)
+        return Looks(nodes, counted, adjacency, whole, decisions, self._opinions(architectures), batch.mask.double())
+
+    def std(self, architecture: Architecture) -> float:
+        """The predicted standard deviation, standardised units."""
+        return float(np.exp(self._adapted.log_std([architecture]))[0])
+
+    def value(self, tensors: Tensors, mask: Tensor, std: float) -> Tensor:  # -> (B,)
+        """The forecast in the metric's unit."""
+        unused = sum(tensor.flatten(1).sum(1) * 0.0 for tensor in tensors)  # a derivative of 0 rather than none
+        return self._in_unit(self._center(tensors, mask), std) + unused
+
+    def _center(self, tensors: Tensors, mask: Tensor) -> Tensor:  # (B,) standardised units
+        nodes, counted, adjacency, whole, decisions, opinions = tensors
+        relative = self._around.reference.standardised(whole)
+        context = self._around.context.double().expand(len(nodes), -1)
+        mean, embedding = self._surrogate(nodes, adjacency, mask, torch.cat([whole, relative], -1), context)
+        mean = believable(mean)
+        if self._process is None:
+            return self._blended(mean, opinions)
+        neighbourhoods = differentiable_neighbourhood_features(nodes, adjacency, mask)
+        own_opinions = () if self._around.related is None else (opinions[:, 1:],)
+        views = (embedding, relative, neighbourhoods, decisions, *own_opinions, counted.sum(1))
+        means = torch.cat([mean[:, None], opinions], 1)
+        known = len(self._process.support.views)  # kept adaptations may lack counts
+        return self._process.differentiable_mean(GPInputs(means, views[:known]))
+
+    def _blended(self, mean: Tensor, opinions: Tensor) -> Tensor:
+        related = self._around.related
+        if related is None:
+            return mean
+        return torch.lerp(mean, related.mean(opinions[:, 1:].float()).double(), related.share)
+
+    def _in_unit(self, center: Tensor, std: float) -> Tensor:
+        """As `AdaptedPredictor` does: by Gauss–Hermite quadrature."""
+        nodes, weights = (torch.from_numpy(part) for part in (EXTREME_NODES, EXTREME_WEIGHTS / EXTREME_WEIGHTS.sum()))
+        average = self._unit(torch.clamp(center[:, None] + std * nodes, -WITHIN, WITHIN)) @ weights
+        ends = [self._unit(center + side * NORMAL_90 * std) for side in (-1.0, 1.0)]
+        return average.clamp(torch.minimum(*ends), torch.maximum(*ends))
+
+    def _unit(self, standardised: Tensor) -> Tensor:
+        low, high = self._bounds.tolist()
+        return self._around.scale.differentiable_inverse(standardised).clamp(low, high)
+
+    def _counted(self, batch: GraphBatch) -> Tensor:  # (B, N, W)
+        nodes, adjacency, mask, operations = (
+            tensor.flatten(0, 1)[:, None] for tensor in (batch.nodes, batch.adjacency, batch.mask, batch.operations)
+        )
+        single = GraphBatch(nodes, adjacency, mask, batch.globals, operations)  # every node as a graph of its own
+        return self._encoder.operation_counts(single).view(*batch.mask.shape, NUM_COUNTS)
+
+    def _opinions(self, architectures: Sequence[Architecture]) -> Tensor:  # (B, 1 + R)
+        related = self._around.related
+        if related is None:
+            return torch.zeros(len(architectures), 0, dtype=torch.float64)
+        opinions = related(architectures, self._around.views)
+        return torch.cat([related.unshrunk(architectures, opinions)[:, None], opinions], 1).double()
