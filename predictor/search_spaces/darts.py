@@ -20,6 +20,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.notation import is_whole_number, read_fields, read_list
+from predictor.search_spaces.skeletons import CellPairs
 
 OPERATION_NAMES = (
     "max_pool_3x3",
@@ -48,6 +49,8 @@ _INPUT, _OUTPUT = Operation.of("input"), Operation.of("output")
 
 class Darts(DecisionSpace):
     """About 1.1e18 pairs of cells."""
+
+    skeleton = CellPairs()
 
     def __init__(self, name: str = "darts") -> None:
         self.name = name

@@ -14,6 +14,7 @@ from functools import cache
 from predictor.architecture import Architecture, Operation
 from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
+from predictor.search_spaces.skeletons import CellStages
 
 OPERATION_NAMES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -36,6 +37,8 @@ def edge_operations(cell: str) -> list[str]:
 
 class NASBench201(DecisionSpace):
     """15,625 cells."""
+
+    skeleton = CellStages()
 
     def __init__(self, name: str = "nasbench201") -> None:
         self.name = name

@@ -15,6 +15,7 @@ from predictor.errors import NotationError, NotInSpaceError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.nasbench201 import EDGES, OPERATION_NAMES, NASBench201
+from predictor.search_spaces.skeletons import ReducingCells
 
 MACRO_CODE = "64-41414"
 CELL_OPERATION_NAMES = OPERATION_NAMES[:4]
@@ -25,6 +26,8 @@ _CODE = re.compile(rf"{MACRO_CODE}-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])"
 
 class TransNASMicro(DecisionSpace):
     """4,096 cells."""
+
+    skeleton = ReducingCells()
 
     def __init__(self, name: str = "transnas_micro") -> None:
         self.name = name
