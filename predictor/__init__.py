@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         TooSymmetricError,
         UnknownSearchSpaceError,
     )
+    from predictor.evaluate.network import NetworkConfig
+    from predictor.evaluate.source import pytorch_source
     from predictor.fine_tuning import (
         Cancelled,
         FineTuneCheckpoints,
@@ -50,9 +52,11 @@ if TYPE_CHECKING:
     from predictor.prediction import Predictions
     from predictor.scoring import kendall_tau
     from predictor.search.base import Outcome, Proposal, SearchProblem, SearchStrategy
+    from predictor.search.pareto import hypervolume, non_dominated, reference_point
     from predictor.search.registry import make_strategy, strategies, strategy_info
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
+    from predictor.searching import SmoothRelaxation
     from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
     from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task, lower_fidelities
     from predictor.version_archive import pack, unpack
@@ -102,6 +106,12 @@ _HOMES = {
     "MetaPredictor": "predictor.meta_predictor",
     "Predictions": "predictor.prediction",
     "kendall_tau": "predictor.scoring",
+    "NetworkConfig": "predictor.evaluate.network",
+    "SmoothRelaxation": "predictor.searching",
+    "pytorch_source": "predictor.evaluate.source",
+    "hypervolume": "predictor.search.pareto",
+    "non_dominated": "predictor.search.pareto",
+    "reference_point": "predictor.search.pareto",
     "Outcome": "predictor.search.base",
     "Proposal": "predictor.search.base",
     "SearchProblem": "predictor.search.base",
@@ -167,6 +177,7 @@ __all__ = [
     "MeasuredTask",
     "MetaPredictor",
     "Metric",
+    "NetworkConfig",
     "NotInSpaceError",
     "Notation",
     "NotationError",
@@ -183,6 +194,7 @@ __all__ = [
     "SearchSpaceError",
     "SearchStrategy",
     "ShippedTask",
+    "SmoothRelaxation",
     "SpaceTooLargeError",
     "SupportSet",
     "Task",
@@ -196,10 +208,14 @@ __all__ = [
     "compare",
     "declared_search_space",
     "fine_tune",
+    "hypervolume",
     "kendall_tau",
     "lower_fidelities",
     "make_strategy",
+    "non_dominated",
     "pack",
+    "pytorch_source",
+    "reference_point",
     "search_space",
     "select_diverse",
     "shipped_champion",

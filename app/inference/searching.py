@@ -39,6 +39,9 @@ Mode = Literal["measured", "forecast", "guided"]
 Feasibility = Callable[[Sequence[ParsedArchitecture]], NDArray[np.float64]]
 """How probable it is for each architecture that all constraints hold."""
 
+Relaxed = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""How far towards each of some architectures -> goodness of the objectives (M,), and its slopes (M, Q)."""
+
 _GUIDED = "guided"
 
 
@@ -111,10 +114,16 @@ class SearchForecaster:
     """Forecasts for a strategy: one served task for each objective. Belongs to one thread."""
 
     def __init__(
-        self, memory: Forecaster, features: FeatureMemory, served: Sequence[ServedTask], feasibility: Feasibility
+        self,
+        memory: Forecaster,
+        features: FeatureMemory,
+        served: Sequence[ServedTask],
+        directions: Sequence[str],
+        feasibility: Feasibility,
     ) -> None:
         self._memory, self._features = memory, features
         self._served = served
+        self._signs = [1.0 if one == "maximize" else -1.0 for one in directions]
         self._feasibility = feasibility
 
     def predict(self, architectures: Sequence[Architecture]) -> tuple[Predictions, ...]:
@@ -130,6 +139,18 @@ class SearchForecaster:
     def feasibility(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:  # (Q,)
         """How probable it is that all constraints hold."""
         return self._feasibility(self._parsed(architectures))
+
+    def relaxation(self, start: Architecture, others: Sequence[Architecture]) -> Relaxed:
+        """What lies between an architecture and others, which are at least one."""
+        parts = [predictor.SmoothRelaxation(one.adapted, start, others) for one in self._served]
+        # The search may look the other way than the task does.
+        turns = [turn * one.task.metric.sign for turn, one in zip(self._signs, self._served, strict=True)]
+
+        def at(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            values, slopes = zip(*(part(weights) for part in parts), strict=True)
+            return np.concatenate(values) * turns, np.concatenate(slopes) * np.asarray(turns)[:, None]
+
+        return at
 
     def _parsed(self, architectures: Sequence[Architecture]) -> list[ParsedArchitecture]:
         space = self._served[0].space
@@ -212,16 +233,19 @@ class Front:
 
 
 def pareto_front(
-    plan: SearchPlan, values: Sequence[tuple[float, ...]], reference: Sequence[float] | None = None
+    plan: SearchPlan,
+    found: Sequence[tuple[ParsedArchitecture, tuple[float, ...]]],
+    reference: Sequence[float] | None = None,
 ) -> Front:
-    """The Pareto front of values (one for each objective); without a reference from one that the front itself suggests.
+    """The Pareto front of architectures by their values, one for each objective; without a reference from one that the front
+    itself suggests.
 
     Raises:
         InvalidContentError: if the reference is not one number for each objective.
     """
     with translated():
         problem = SearchProblem(plan.space, _metrics(plan.objectives))
-        outcomes = [Outcome(_NO_ARCHITECTURE, one) for one in values]
+        outcomes = [Outcome(architecture.architecture, one) for architecture, one in found]
         front = predictor.non_dominated(problem, outcomes)
         volume = predictor.hypervolume(problem, front, reference)  # says what is wrong with the reference
         if not front:
@@ -230,6 +254,25 @@ def pareto_front(
         chosen = set(map(id, front))
         places = [place for place, one in enumerate(outcomes) if id(one) in chosen]
     return Front(places, used, volume)
+
+
+def pytorch_source(architecture: ParsedArchitecture, space: SearchSpace, images: Images) -> str:
+    """Source of a PyTorch module that can be run: the network that trainings build of the architecture.
+
+    Raises:
+        InvalidContentError: if the architecture cannot be built as a network for such images.
+    """
+    with translated():
+        config = predictor.NetworkConfig(images.shape, images.num_classes)
+        return predictor.pytorch_source(architecture.architecture, space, config)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a network is to tell apart."""
+
+    shape: tuple[int, int, int]  # channels, height, width
+    num_classes: int
 
 
 class SearchedTasks:
@@ -241,9 +284,11 @@ class SearchedTasks:
         self._relations = relations
         self._features = FeatureMemory()
 
-    def forecaster(self, served: Sequence[ServedTask], feasibility: Feasibility) -> SearchForecaster:
-        """What a strategy may ask of these."""
-        return SearchForecaster(self.inference.forecaster, self._features, served, feasibility)
+    def forecaster(
+        self, served: Sequence[ServedTask], directions: Sequence[str], feasibility: Feasibility
+    ) -> SearchForecaster:
+        """What a strategy may ask of these, each searched in its direction."""
+        return SearchForecaster(self.inference.forecaster, self._features, served, directions, feasibility)
 
     def fresh(self, reference: str) -> ServedTask:
         """The task with an adaptation that knows every observation: the one that is there, or else one made now and kept.

@@ -75,6 +75,7 @@ class SearchDriver:
             searched=self._tasks,
             search=search,
             tasks=tasks,
+            directions=[one.direction for one in plan.objectives],
             held=held,
             searcher=Searcher(plan, search.strategy_state),
         )
@@ -89,6 +90,7 @@ class _Step:
     searched: SearchedTasks
     search: SearchRecord
     tasks: Sequence[TaskRecord]
+    directions: Sequence[str]
     held: HeldSearch
     searcher: Searcher
     looked_up: list[tuple[ParsedArchitecture, Outcome]] = field(default_factory=list)  # what forecasts may know of
@@ -111,7 +113,9 @@ class _Step:
         served = self._simulated() if self.search.evaluator == "table" else self._served()
         by_id = {one.task_id: one for one in served}
         memory = self.searched.inference.forecaster
-        return self.searched.forecaster(served, lambda asked: self.constraints.feasibility(memory, by_id, asked))
+        return self.searched.forecaster(
+            served, self.directions, lambda asked: self.constraints.feasibility(memory, by_id, asked)
+        )
 
     def measure(self) -> str:
         """Searches with trials; why it ends."""

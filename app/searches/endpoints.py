@@ -11,7 +11,7 @@ from app.access.callers import CallerDep
 from app.access.task_places import TaskPlaces
 from app.dependencies import DatabaseDep
 from app.guarded_routes import Role, at_least
-from app.inference.searching import strategy_summaries
+from app.inference.searching import Images, strategy_summaries
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, FiniteQuery, SinceQuery
 from app.pagination import Page
@@ -245,9 +245,19 @@ def export_search_best(
     number: Annotated[
         int | None, Query(ge=1, lt=2**31, description="That of this evaluation instead of the best.")
     ] = None,
+    image: Annotated[
+        str,
+        Query(
+            pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$",
+            description="For pytorch: channels, height and width of the images.",
+        ),
+    ] = "3x32x32",
+    classes: Annotated[int, Query(ge=2, le=100_000, description="For pytorch: how many classes there are.")] = 10,
 ) -> BestOut:
+    channels, height, width = map(int, image.split("x"))
+    images = Images((channels, height, width), classes)
     with database.read() as session:
-        return exporting.best(session, search_id, format, number, caller.project_id)
+        return exporting.best(session, search_id, format, number, images, caller.project_id)
 
 
 @router.get(

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import ConflictError, InvalidContentError, NotFoundError
 from app.inference import ParsedArchitecture, notations
-from app.inference.searching import pareto_front, pytorch_source
+from app.inference.searching import Images, pareto_front, pytorch_source
 from app.searches import planning, repository, service
 from app.searches.measuring import read_architectures
 from app.searches.schemas import BestOut, Format, ParetoPoint, SearchParetoOut
@@ -18,7 +18,9 @@ from app.tables import SearchEvaluationRecord
 from app.validation import invalid_content
 
 
-def best(session: Session, search_id: int, form: Format, number: int | None, project_id: int | None) -> BestOut:
+def best(
+    session: Session, search_id: int, form: Format, number: int | None, images: Images, project_id: int | None
+) -> BestOut:
     """The best architecture so far, or that of an evaluation, in one form.
 
     Raises:
@@ -39,7 +41,7 @@ def best(session: Session, search_id: int, form: Format, number: int | None, pro
         violation=record.violation,
         dag=parsed.graph if form == "dag" else None,
         genotype=parsed.genotype,
-        pytorch=_source(parsed, space) if form == "pytorch" else None,
+        pytorch=_source(parsed, space, images) if form == "pytorch" else None,
     )
 
 
@@ -58,9 +60,9 @@ def _numbered(session: Session, search_id: int, number: int) -> SearchEvaluation
     return record
 
 
-def _source(parsed: ParsedArchitecture, space: notations.SearchSpace) -> str:
+def _source(parsed: ParsedArchitecture, space: notations.SearchSpace, images: Images) -> str:
     try:
-        return pytorch_source(parsed, space)
+        return pytorch_source(parsed, space, images)
     except InvalidContentError as error:
         raise invalid_content([{"location": ["query", "format"], "message": error.detail}]) from error
 
@@ -78,8 +80,10 @@ def pareto(
     plan, tasks = service.plan_of(session, search)
     directions = [one.direction for one in plan.objectives]
     rows = repository.final_evaluations(session, search_id)
+    parsed = read_architectures(session, plan.space, [row[0].architecture_id for row in rows])
+    found = [(parsed[row[0].architecture_id], tuple(row[0].values)) for row in rows]
     try:
-        front = pareto_front(plan, [tuple(row[0].values) for row in rows], reference)
+        front = pareto_front(plan, found, reference)
     except InvalidContentError as error:
         raise invalid_content([{"location": ["query", "reference"], "message": error.detail}]) from error
     points = [_point(rows[place]) for place in front.places]

@@ -118,7 +118,9 @@ def _concatenating_cell(architecture: Architecture, name: str, shape: Shape, cha
     for vertex in range(1, last):
         operation = architecture.operations[order[vertex]]
         own = label(operation)
-        given = [_cut(planner, values[source], widths[vertex]) for source in range(1, vertex) if (source, vertex) in edges]
+        given = [
+            _cut(planner, values[source], widths[vertex]) for source in range(1, vertex) if (source, vertex) in edges
+        ]
         if (0, vertex) in edges:
             given.append(_entered(planner, entry, widths[vertex]))
         values[vertex] = build(planner, own, planner.join("add", given, "total"), operation, _NORM_ACT)
@@ -151,12 +153,16 @@ def vertex_channels(channels: int, num_vertices: int, edges: set[tuple[int, int]
     widths = [channels] * num_vertices
     ends = [vertex for vertex in range(1, last) if (vertex, last) in edges]
     if len(ends) > channels:
-        raise EvaluationError(f"expected at least {len(ends)} channels, one for each part of the output, got {channels}")
+        raise EvaluationError(
+            f"expected at least {len(ends)} channels, one for each part of the output, got {channels}"
+        )
     for number, vertex in enumerate(ends):
         widths[vertex] = channels // len(ends) + (1 if number < channels % len(ends) else 0)
     for vertex in range(last - 1, 0, -1):
         if vertex not in ends:
-            widths[vertex] = max((widths[other] for other in range(vertex + 1, last) if (vertex, other) in edges), default=0)
+            widths[vertex] = max(
+                (widths[other] for other in range(vertex + 1, last) if (vertex, other) in edges), default=0
+            )
     return widths
 
 

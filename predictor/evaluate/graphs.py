@@ -24,7 +24,9 @@ def check_kinds(architecture: Architecture) -> None:
     unknown = sorted({operation.kind for operation in architecture.operations} - known)
     if unknown:
         named = ", ".join(repr(kind[:80]) for kind in unknown[:10])
-        raise EvaluationError(f"expected operations among {', '.join(sorted(known))}, got {named}, which cannot be built")
+        raise EvaluationError(
+            f"expected operations among {', '.join(sorted(known))}, got {named}, which cannot be built"
+        )
 
 
 def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: Planner, num_classes: int) -> Value:

@@ -51,7 +51,11 @@ class NetworkConfig:
     resolution: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.image_shape) != 3 or min(self.image_shape) < 1 or self.image_shape[1] * self.image_shape[2] > MAX_PIXELS:
+        if (
+            len(self.image_shape) != 3
+            or min(self.image_shape) < 1
+            or self.image_shape[1] * self.image_shape[2] > MAX_PIXELS
+        ):
             raise EvaluationError(f"expected images of channels, height and width, got {self.image_shape}")
         if not 2 <= self.num_classes <= 100_000:
             raise EvaluationError(f"expected 2 to 100,000 classes, got {self.num_classes}")

@@ -47,7 +47,9 @@ def factor(operation: Operation, name: str, default: float) -> float:
     """A positive number among the attributes; raises EvaluationError if it is something else."""
     value = operation.get(name, default)
     if isinstance(value, bool | str) or value is None or not 0.0 < value <= 1_000.0:
-        raise EvaluationError(f"expected {name} of {operation.kind!r} to be a number from 0 to 1,000, got {value!r:.80}")
+        raise EvaluationError(
+            f"expected {name} of {operation.kind!r} to be a number from 0 to 1,000, got {value!r:.80}"
+        )
     return float(value)
 
 
@@ -64,7 +66,9 @@ def build(planner: Planner, name: str, value: Value, operation: Operation, style
     if builder is None:
         raise EvaluationError(f"expected operations among {', '.join(sorted(BUILDERS))}, got {operation.kind!r:.80}")
     if operation.get("num_axes", 2) != 2:
-        raise EvaluationError(f"expected operations on images, got {operation.kind!r} on {operation.get('num_axes')} axes")
+        raise EvaluationError(
+            f"expected operations on images, got {operation.kind!r} on {operation.get('num_axes')} axes"
+        )
     made = builder(planner, name, value, operation, style)
     if operation.get("se") is True and operation.kind != "mbconv" and made.is_image:
         made = planner.part(f"{name}_se", made, "SqueezeExcitation", made.channels, max(made.channels // 4, 1))

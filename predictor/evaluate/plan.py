@@ -121,7 +121,9 @@ class PlannedNetwork(nn.Module):
         values = dict(zip(self.plan.inputs, inputs, strict=True))
         for step in self.plan.steps:
             given = [values[name] for name in step.inputs]
-            values[step.name] = step.action(given) if isinstance(step.action, Join) else self._modules[step.name](*given)  # type: ignore[misc]
+            values[step.name] = (
+                step.action(given) if isinstance(step.action, Join) else self._modules[step.name](*given)
+            )  # type: ignore[misc]
         return values[self.plan.output]
 
 

@@ -23,9 +23,7 @@ from torch.nn import functional
 """
 _IGNORED = re.compile(r"  # (?:type: ignore\[[^\]]*\]|fmt: skip)")
 _BLOCKS = {
-    name: made
-    for name, made in vars(blocks).items()
-    if inspect.isclass(made) and made.__module__ == blocks.__name__
+    name: made for name, made in vars(blocks).items() if inspect.isclass(made) and made.__module__ == blocks.__name__
 }
 
 
@@ -75,7 +73,9 @@ def _nested(plan: Plan) -> Iterator[Plan]:
 
 def _class(plan: Plan, names: dict[Plan, str]) -> str:
     made = [
-        f"        self.{step.name} = {_made(step.action, names)}" for step in plan.steps if not isinstance(step.action, Join)
+        f"        self.{step.name} = {_made(step.action, names)}"
+        for step in plan.steps
+        if not isinstance(step.action, Join)
     ]
     arguments = ", ".join(f"{name}: Tensor" for name in plan.inputs)
     forward = [f"        {step.name} = {_called(step)}" for step in plan.steps]

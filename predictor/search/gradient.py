@@ -43,7 +43,9 @@ class GradientSearch(RememberingStrategy):
     """Every round ascends the current forecast; nothing but the history is kept from one to the next."""
 
     name = "gradient"
-    description = "Follows the slope of the forecast from good architectures to better ones, and measures where it leads."
+    description = (
+        "Follows the slope of the forecast from good architectures to better ones, and measures where it leads."
+    )
     source = "Luo et al., Neural Architecture Optimization, NeurIPS 2018"
     settings_type = GradientSettings
     takes_several_objectives = True
@@ -128,7 +130,12 @@ class GradientSearch(RememberingStrategy):
         total = np.zeros(len(architectures))
         pairs = zip(self.problem.objectives, forecaster.predict(architectures), shares.tolist(), strict=True)
         for metric, forecast, share in pairs:
-            total += share * metric.sign * forecast.mean / (max(float(forecast.std.mean()), 1e-12) if len(shares) > 1 else 1.0)
+            total += (
+                share
+                * metric.sign
+                * forecast.mean
+                / (max(float(forecast.std.mean()), 1e-12) if len(shares) > 1 else 1.0)
+            )
         return np.where(forecaster.feasibility(architectures) >= 0.5, total, -np.inf)
 
     def _learn(self, outcome: Outcome, is_first: bool) -> None:
