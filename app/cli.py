@@ -24,9 +24,10 @@ from app.cli_access import key_app, project_app, show_audit
 from app.cli_care import back_up, examine, restore
 from app.cli_data import best, export, import_export, pareto
 from app.cli_operations import jobs_app, model_app
+from app.cli_searches import search_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
-from app.console import JsonOption, UrlOption, print_json, reported_errors
+from app.console import JsonOption, UrlOption, named_value, print_json, reported_errors
 from app.database import Database
 from app.formats.conversion import dag_document
 from app.main import create_app
@@ -51,6 +52,7 @@ app.add_typer(project_app, name="project")
 app.command("audit")(show_audit)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(model_app, name="model")
+app.add_typer(search_app, name="search")
 app.command("best")(best)
 app.command("pareto")(pareto)
 app.command("export")(export)
@@ -372,7 +374,7 @@ def start_fine_tune(
 ) -> None:
     """Starts a fine-tune."""
     with reported_errors(), Client(url) as client:
-        started = client.start_fine_tune(reason, dict(_setting(text) for text in setting or []))
+        started = client.start_fine_tune(reason, dict(named_value(text) for text in setting or []))
         typer.echo(f"fine-tune {started['id']} is {started['state']}")
         if follow:
             _follow(client, started["id"])
@@ -404,16 +406,6 @@ def _follow(client: Client, fine_tune_id: int) -> None:
         )
     verdict = "promoted" if document["is_promoted"] else "not promoted"
     typer.echo(f"model version {document['model_version']}: {verdict} ({document['decision']})")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter(f"expected name=value, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _notation(line: str) -> Any:

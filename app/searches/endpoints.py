@@ -204,7 +204,7 @@ def cancel_search(database: DatabaseDep, caller: CallerDep, search_id: SearchId)
     response_class=StreamingResponse,
     responses={
         200: {
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS_EXAMPLE}},
+            "content": {"text/event-stream": {"schema": examples.EVENT_SCHEMA, "example": examples.EVENT_EXAMPLE}},
             "description": "The stream.",
         },
         **problems(404, 503),

@@ -138,9 +138,21 @@ STRATEGY_EXAMPLE: dict[str, Any] = {
     "needs_forecasts": False,
     "settings": {"type": "object", "properties": {}, "additionalProperties": False},
 }
-EVENTS_EXAMPLE = (
-    "retry: 1000\n\n"
-    "id: 901\nevent: evaluated\n"
-    f'data: {{"number":12,"architecture_id":"{_ID}","values":[0.962],"source":"forecast","at":"2026-11-29T11:20:04Z"}}\n\n'
-    'event: end\ndata: {"state":"done"}\n\n'
-)
+EVENT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "One event. Those of one id are the same at every replica.",
+    "properties": {
+        "id": {"type": "string", "description": "For Last-Event-ID. The last event, `end`, has none."},
+        "event": {
+            "type": "string",
+            "enum": ["created", "proposed", "evaluated", "improved", "paused", "resumed", "end"],
+        },
+        "data": {"type": "string", "description": "A document as JSON."},
+    },
+    "required": ["event", "data"],
+}
+EVENT_EXAMPLE = {
+    "id": "901",
+    "event": "evaluated",
+    "data": f'{{"number":12,"architecture_id":"{_ID}","values":[0.962],"source":"forecast","at":"2026-11-29T11:20:04Z"}}',
+}
