@@ -66,7 +66,9 @@ class SmoothSurrogate:
         return mixed.transpose(1, 2).reshape(batch, num_nodes, width)
 
     def _pooled(self, x: Tensor, mask: Tensor) -> Tensor:
-        lowest = x.detach().amin(1, keepdim=True)  # what is not there is never the peak; what is there to a share may be
+        lowest = x.detach().amin(
+            1, keepdim=True
+        )  # what is not there is never the peak; what is there to a share may be
         total, peak = x.sum(1), torch.lerp(lowest.expand_as(x), x, mask[..., None].expand_as(x)).amax(1)
         return self._affine("encoder.pooled", torch.cat([total / mask.sum(1, keepdim=True), total / 10.0, peak], -1))
 

@@ -32,9 +32,9 @@ _LARGEST_STEP = 3.0  # in logarithms of weights
 class GradientSettings(SelectionSettings):
     """How far ascents go, and from where."""
 
-    num_starts: int = setting(8, "Ascents of a round: from the best measured, and as many from random ones.", low=1)
-    num_moves: int = setting(10, "Decoded moves of an ascent at most.", low=1)
-    num_steps: int = setting(6, "Gradient steps before each decoding.", low=1)
+    num_starts: int = setting(2, "Ascents of a round from the best measured, and as many from random ones.", low=1)
+    num_moves: int = setting(6, "Decoded moves of an ascent at most.", low=1)
+    num_steps: int = setting(3, "Gradient steps before each decoding.", low=1)
     num_corners: int = setting(64, "Neighbours that are relaxed at once; random ones where there are more.", low=2)
     num_decoded: int = setting(6, "Heaviest corners whose exact forecasts are compared.", low=1)
 
@@ -43,7 +43,9 @@ class GradientSearch(RememberingStrategy):
     """Every round ascends the current forecast; nothing but the history is kept from one to the next."""
 
     name = "gradient"
-    description = "Follows the slope of the forecast from good architectures to better ones, and measures where it leads."
+    description = (
+        "Follows the slope of the forecast from good architectures to better ones, and measures where it leads."
+    )
     source = "Luo et al., Neural Architecture Optimization, NeurIPS 2018"
     settings_type = GradientSettings
     takes_several_objectives = True
@@ -128,7 +130,12 @@ class GradientSearch(RememberingStrategy):
         total = np.zeros(len(architectures))
         pairs = zip(self.problem.objectives, forecaster.predict(architectures), shares.tolist(), strict=True)
         for metric, forecast, share in pairs:
-            total += share * metric.sign * forecast.mean / (max(float(forecast.std.mean()), 1e-12) if len(shares) > 1 else 1.0)
+            total += (
+                share
+                * metric.sign
+                * forecast.mean
+                / (max(float(forecast.std.mean()), 1e-12) if len(shares) > 1 else 1.0)
+            )
         return np.where(forecaster.feasibility(architectures) >= 0.5, total, -np.inf)
 
     def _learn(self, outcome: Outcome, is_first: bool) -> None:

@@ -13,10 +13,19 @@ from predictor.search.base import SearchProblem, SearchStrategy
 from predictor.search.bayesian import BayesianSearch
 from predictor.search.gradient import GradientSearch
 from predictor.search.guided import GuidedSearch
+from predictor.search.multi_fidelity import ASHA, Hyperband, SuccessiveHalving
 from predictor.search.plain import PLAIN_STRATEGIES
 from predictor.search.settings import Setting, StrategySettings, list_settings, read_settings
 
-_STRATEGIES: tuple[type[SearchStrategy], ...] = (*PLAIN_STRATEGIES, BayesianSearch, GradientSearch, GuidedSearch)
+_STRATEGIES: tuple[type[SearchStrategy], ...] = (
+    *PLAIN_STRATEGIES,
+    BayesianSearch,
+    GradientSearch,
+    GuidedSearch,
+    SuccessiveHalving,
+    Hyperband,
+    ASHA,
+)
 
 
 @dataclass(frozen=True)
