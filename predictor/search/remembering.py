@@ -52,7 +52,7 @@ class RememberingStrategy(SearchStrategy):
 
     @abstractmethod
     def _learn(self, outcome: Outcome, is_first: bool) -> None:
-        """News of an architecture at a fidelity, joined with what was known before; `is_first` if that was nothing."""
+        """News of an architecture at a fidelity, joined with what was known before; `is_first` if that was no value."""
 
     @abstractmethod
     def _own_state(self) -> State:
@@ -78,7 +78,8 @@ class RememberingStrategy(SearchStrategy):
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in [self._checked(outcome) for outcome in outcomes]:
-            is_first = self._history.outcome(outcome.architecture.hash, outcome.fidelity) is None
+            earlier = self._history.outcome(outcome.architecture.hash, outcome.fidelity)
+            is_first = earlier is None or earlier.values is None
             self._learn(self._history.note(outcome), is_first)
 
     def state(self) -> State:
