@@ -23,6 +23,7 @@ from predictor.prediction import Predictions
 from predictor.search.base import SearchProblem
 from predictor.search.constraints import Constraint
 from predictor.search.forecasting import (
+    EVERY_OBSERVATION,
     AdaptationPace,
     ForecastTask,
     LocalForecaster,
@@ -36,6 +37,9 @@ from predictor.tasks import MeasuredTask, SupportSet, Task
 Array = NDArray[np.float64]
 
 
+_SHARP = 1e-3  # standardised units: the spread differs between corners, so the middle of the forecast is followed, not its mean
+
+
 class SmoothRelaxation:
     """A forecast between an architecture and others, as a function of how far towards each.
 
@@ -47,15 +51,14 @@ class SmoothRelaxation:
         self._smooth, self._sign = SmoothForecast(adapted), adapted.task.metric.sign
         looks = self._smooth.looks([start, *others])
         self._tensors, self._mask = looks.tensors, looks.mask
-        self._std = self._smooth.std(start)
 
     def __call__(self, weights: Array) -> tuple[Array, Array]:
-        """(Q,) -> goodness in the metric's unit (1,), slopes (1, Q)."""
+        """(Q,) -> middle of the forecast as goodness in the metric's unit (1,), slopes (1, Q)."""
         given = torch.from_numpy(np.ascontiguousarray(weights)).requires_grad_()
         share = torch.cat([1.0 - given.sum()[None], given])  # (1 + Q,)
         mixed = [(share @ tensor.flatten(1)).view(1, *tensor.shape[1:]) for tensor in (*self._tensors, self._mask)]
         nodes, counted, adjacency, whole, decisions, opinions, mask = mixed
-        value = self._smooth.value((nodes, counted, adjacency, whole, decisions, opinions), mask, self._std)
+        value = self._smooth.value((nodes, counted, adjacency, whole, decisions, opinions), mask, _SHARP)
         (slopes,) = torch.autograd.grad(value.sum(), given)
         return self._sign * value.detach().numpy(), self._sign * slopes.numpy()[None]
 
@@ -102,7 +105,7 @@ def forecaster_of(
     tasks: Sequence[Task],
     others: Sequence[MeasuredTask] = (),
     constraints: Sequence[Constraint | MeasuredElsewhere] = (),
-    pace: AdaptationPace = AdaptationPace(),
+    pace: AdaptationPace = EVERY_OBSERVATION,
 ) -> LocalForecaster:
     """Forecasts of a search, one task for each objective; `others` were measured on the same space before.
 

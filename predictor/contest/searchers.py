@@ -22,6 +22,7 @@ from predictor.search.driving import Budget, run_search
 from predictor.search.forecasting import AdaptationPace, ForecastTask, LocalForecaster, WithRelated
 from predictor.search.plain import PLAIN_STRATEGIES
 from predictor.search.registry import make_strategy, strategy_info
+from predictor.searching import Sloping
 
 Kind = Literal["ours", "measured", "peer"]
 """`ours` search with a model version's forecasts, `measured` are strategies by themselves, `peer` what others would use."""
@@ -99,6 +100,7 @@ WITH_FORECASTS: Mapping[str, tuple[str, Settings]] = {
     "bayesian": ("bayesian", {}),
     "bayesian, Thompson": ("bayesian", {"acquisition": "thompson"}),
     "bayesian, UCB": ("bayesian", {"acquisition": "ucb"}),
+    "gradient": ("gradient", {}),
     "best forecast": ("bayesian", {"acquisition": "mean", "diversity": 0.0}),
 }
 """Strategies that need a forecaster, with their settings; every plain strategy is guided besides."""
@@ -114,9 +116,7 @@ def ours(version: MetaPredictor) -> list[Searcher]:
     """Searches with a version's forecasts, which hear the related tasks that the view allows."""
 
     def predictor_for(asked: SearchedTask) -> FewShotPredictor:
-        if not asked.related:
-            return version
-        return WithRelated(version, asked.table.task, asked.problem.space, asked.related)
+        return WithRelated(Sloping(version), asked.table.task, asked.problem.space, asked.related)
 
     shared = SharedPredictor(predictor_for)
     return [

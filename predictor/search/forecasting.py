@@ -90,6 +90,9 @@ class AdaptationPace:
         return known - seen >= max(self.after, self.after_share * seen)
 
 
+EVERY_OBSERVATION = AdaptationPace()
+
+
 @runtime_checkable
 class _Embeds(Protocol):
     def features(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]: ...
@@ -125,7 +128,7 @@ class LocalForecaster:
         problem: SearchProblem,
         tasks: Sequence[ForecastTask],
         constraints: Sequence[Constraint | MeasuredElsewhere] = (),
-        pace: AdaptationPace = AdaptationPace(),
+        pace: AdaptationPace = EVERY_OBSERVATION,
     ) -> None:
         """One task for each objective. A bare constraint is on an objective, or on what architectures state themselves.
 

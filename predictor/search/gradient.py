@@ -32,9 +32,9 @@ _LARGEST_STEP = 3.0  # in logarithms of weights
 class GradientSettings(SelectionSettings):
     """How far ascents go, and from where."""
 
-    num_starts: int = setting(8, "Ascents of a round: from the best measured, and as many from random ones.", low=1)
-    num_moves: int = setting(10, "Decoded moves of an ascent at most.", low=1)
-    num_steps: int = setting(6, "Gradient steps before each decoding.", low=1)
+    num_starts: int = setting(2, "Ascents of a round from the best measured, and as many from random ones.", low=1)
+    num_moves: int = setting(6, "Decoded moves of an ascent at most.", low=1)
+    num_steps: int = setting(3, "Gradient steps before each decoding.", low=1)
     num_corners: int = setting(64, "Neighbours that are relaxed at once; random ones where there are more.", low=2)
     num_decoded: int = setting(6, "Heaviest corners whose exact forecasts are compared.", low=1)
 

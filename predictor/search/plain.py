@@ -6,7 +6,6 @@ from predictor.search.base import SearchStrategy
 from predictor.search.controller import Controller
 from predictor.search.evolution import RegularizedEvolution
 from predictor.search.genetic import GeneticAlgorithm
-from predictor.search.hierarchical import HierarchicalSearch
 from predictor.search.local_search import LocalSearch
 from predictor.search.nsga2 import NSGA2
 from predictor.search.q_learning import QLearning
@@ -20,5 +19,4 @@ PLAIN_STRATEGIES: tuple[type[SearchStrategy], ...] = (
     NSGA2,
     Controller,
     QLearning,
-    HierarchicalSearch,
 )

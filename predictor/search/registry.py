@@ -1,4 +1,5 @@
-"""The one place where the name of a search strategy is looked up. A new strategy is one line in `_STRATEGIES`."""
+"""The one place where the name of a search strategy is looked up. A new strategy is one line in `_STRATEGIES`, or in
+`plain.PLAIN_STRATEGIES` if it can search on a forecast inside of another one."""
 
 from __future__ import annotations
 
@@ -13,10 +14,21 @@ from predictor.search.base import SearchProblem, SearchStrategy
 from predictor.search.bayesian import BayesianSearch
 from predictor.search.gradient import GradientSearch
 from predictor.search.guided import GuidedSearch
+from predictor.search.hierarchical import HierarchicalSearch
+from predictor.search.multi_fidelity import ASHA, Hyperband, SuccessiveHalving
 from predictor.search.plain import PLAIN_STRATEGIES
 from predictor.search.settings import Setting, StrategySettings, list_settings, read_settings
 
-_STRATEGIES: tuple[type[SearchStrategy], ...] = (*PLAIN_STRATEGIES, BayesianSearch, GradientSearch, GuidedSearch)
+_STRATEGIES: tuple[type[SearchStrategy], ...] = (
+    *PLAIN_STRATEGIES,
+    HierarchicalSearch,
+    BayesianSearch,
+    GradientSearch,
+    GuidedSearch,
+    SuccessiveHalving,
+    Hyperband,
+    ASHA,
+)
 
 
 @dataclass(frozen=True)

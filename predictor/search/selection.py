@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from predictor.acquisition import ACQUISITIONS, acquisition_values, select_diverse
@@ -21,6 +22,7 @@ from predictor.search.settings import StrategySettings, setting
 
 Array = NDArray[np.float64]
 _FEASIBLE = 0.5
+_FAR_BELOW = -8.0  # standard deviations below the best from which on the tail's expansion is exact enough
 _MAX_JOINTLY = 256  # candidates that a batch is chosen among by hypervolume
 
 
@@ -78,13 +80,16 @@ class Selector:
         good = self._measured.good
         best = good[0].values[0] if good and good[0].values else None
         settings, metric = self._settings, self._problem.objectives[0]
-        values = acquisition_values(settings.acquisition, forecast, metric.direction, best, rng, settings.kappa)
-        if settings.acquisition != "ei":
-            return _where_feasible(values, feasibility)
-        # the logarithm keeps candidates apart whose improvement is next to nothing; times the probability of feasibility
-        # (Gardner et al., "Bayesian Optimization with Inequality Constraints", ICML 2014)
-        product = np.log(np.maximum(values, 1e-300)) + np.log(np.maximum(feasibility, 1e-300))
-        return np.asarray(product)
+        if settings.acquisition == "ei":
+            goodness = metric.sign * forecast.mean
+            improvement = log_expected_improvement(
+                goodness, forecast.std, float(goodness.max()) if best is None else metric.sign * best
+            )
+            return improvement + np.log(np.maximum(feasibility, 1e-300))  # Gardner et al., ICML 2014: the product
+        values = acquisition_values(
+            settings.acquisition, forecast, metric.direction, best, rng, settings.kappa
+        )
+        return _where_feasible(values, feasibility)
 
     def _by_hypervolume(
         self, candidates: Sequence[Architecture], forecaster: Forecaster, count: int, rng: np.random.Generator
@@ -100,6 +105,19 @@ class Selector:
         reference = None if known else mean.min(axis=0) - std.mean(axis=0)
         rows = select_by_hypervolume(mean, std, front, count, rng, self._settings.num_draws, reference, feasibility)
         return [near[row] for row in rows]
+
+
+def log_expected_improvement(mean: Array, std: Array, best: float) -> Array:  # (Q,), (Q,) -> (Q,)
+    """Its logarithm keeps apart what improves next to nothing (Ament et al., "Unexpected Improvements to Expected Improvement
+    for Bayesian Optimization", NeurIPS 2023)."""
+    spread = np.maximum(std, 1e-12)
+    z = (mean - best) / spread
+    far = np.minimum(z, _FAR_BELOW)
+    density = -0.5 * z * z - 0.5 * np.log(2.0 * np.pi)
+    cumulative = 0.5 * torch.special.erfc(torch.from_numpy(-np.maximum(z, _FAR_BELOW) / np.sqrt(2.0))).numpy()
+    near = np.log(np.maximum(np.maximum(z, _FAR_BELOW) * cumulative + np.exp(density), 1e-300))
+    tail = density - np.log(far * far) + np.log1p(-3.0 / (far * far))  # the first terms of its expansion
+    return np.asarray(np.log(spread) + np.where(z > _FAR_BELOW, near, tail))
 
 
 def _spread_over(
