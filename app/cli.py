@@ -23,6 +23,7 @@ from app.access.callers import SYSTEM
 from app.cli_access import key_app, project_app, show_audit
 from app.cli_care import back_up, examine, restore
 from app.cli_data import best, export, import_export, pareto
+from app.cli_measure import measure
 from app.cli_operations import jobs_app, model_app
 from app.cli_searches import search_app
 from app.client import DEFAULT_URL, Client, ClientError
@@ -56,6 +57,7 @@ app.add_typer(search_app, name="search")
 app.command("best")(best)
 app.command("pareto")(pareto)
 app.command("export")(export)
+app.command("measure")(measure)
 app.command("doctor")(examine)
 app.command("backup")(back_up)
 app.command("restore")(restore)

@@ -201,7 +201,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W)
         tokens = x.flatten(2).transpose(1, 2)
         normed = self.norm(tokens)
-        attended = self.attention(normed, normed, normed, need_weights=False)[0]
+        attended: Tensor = self.attention(normed, normed, normed, need_weights=False)[0]
         tokens = attended if self.is_bare else tokens + attended
         return tokens.transpose(1, 2).reshape(x.shape)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from predictor.architecture import Architecture, Operation
-from predictor.errors import EvaluationError
+from predictor.errors import UnbuildableError
 from predictor.evaluate.operations import Style, build, label, projected
 from predictor.evaluate.plan import Join, Part, Plan, Planner, Shape, Value
 from predictor.search_spaces.skeletons import CellPairs, CellStages, ConcatenatingCells, ReducingCells
@@ -147,13 +147,13 @@ def vertex_channels(channels: int, num_vertices: int, edges: set[tuple[int, int]
     first get what is left over; others are as wide as the widest that they feed.
 
     Raises:
-        EvaluationError: if there are more parts than channels.
+        UnbuildableError: if there are more parts than channels.
     """
     last = num_vertices - 1
     widths = [channels] * num_vertices
     ends = [vertex for vertex in range(1, last) if (vertex, last) in edges]
     if len(ends) > channels:
-        raise EvaluationError(
+        raise UnbuildableError(
             f"expected at least {len(ends)} channels, one for each part of the output, got {channels}"
         )
     for number, vertex in enumerate(ends):
@@ -198,7 +198,7 @@ def _paired_cell(architecture: Architecture, kind: str, sources: Sequence[Value]
         value = planner.join("add", given, "total")
         is_sum = operation.kind == "add"
         values[node] = value if is_sum else build(planner, label(operation), value, operation, _ACT_FIRST)
-    raise EvaluationError(f"expected a {kind} cell with an output, got an architecture without")
+    raise UnbuildableError(f"expected a {kind} cell with an output, got an architecture without")
 
 
 def _prepared(planner: Planner, value: Value, channels: int, newer: Value) -> Value:

@@ -7,7 +7,7 @@ MobileNetV3 (Cai et al., ICLR 2020) and AutoFormer (Chen et al., ICCV 2021), in 
 from __future__ import annotations
 
 from predictor.architecture import Architecture, Operation
-from predictor.errors import EvaluationError
+from predictor.errors import UnbuildableError
 from predictor.evaluate.operations import Style, build, factor, label, whole
 from predictor.evaluate.plan import Planner, Value
 from predictor.search_spaces.chain import read_chain
@@ -18,11 +18,11 @@ def chain_of(architecture: Architecture) -> tuple[Operation, ...]:
     """The operations between input and output.
 
     Raises:
-        EvaluationError: if they are no chain.
+        UnbuildableError: if they are no chain.
     """
     found = read_chain(architecture)
     if found is None:
-        raise EvaluationError("expected a chain of operations between input and output, got another graph")
+        raise UnbuildableError("expected a chain of operations between input and output, got another graph")
     return found
 
 
@@ -70,7 +70,7 @@ def plan_token_chain(architecture: Architecture, skeleton: TokenChain, planner: 
     images = planner.inputs[0]
     rows, columns = (size // skeleton.patch_size for size in images.shape[1:])
     if not rows or not columns:
-        raise EvaluationError(
+        raise UnbuildableError(
             f"expected images of at least one patch of {skeleton.patch_size} pixels, got {images.shape[1]} × "
             f"{images.shape[2]}: a smaller patch_size is needed"
         )
@@ -85,5 +85,5 @@ def plan_token_chain(architecture: Architecture, skeleton: TokenChain, planner: 
             hidden = int(width * factor(operation, "expansion", 4.0))
             value = planner.part("mlp", value, "TokenMlp", width, hidden)
         else:
-            raise EvaluationError(f"expected attention and mlp in a chain of tokens, got {operation.kind!r:.80}")
+            raise UnbuildableError(f"expected attention and mlp in a chain of tokens, got {operation.kind!r:.80}")
     return planner.part("class_token", value, "FirstToken", width)

@@ -9,28 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from predictor.architecture import Architecture, Operation
-from predictor.errors import EvaluationError
+from predictor.errors import UnbuildableError
 from predictor.evaluate.operations import BUILDERS, Style, as_image, build, label
 from predictor.evaluate.plan import Planner, Value
 from predictor.search_spaces.skeletons import WholeGraph
 
 JOINS = ("add", "concat", "multiply")
+DECISION = "decision"
 _ENDS = ("input", "output")
 
 
 def check_kinds(architecture: Architecture) -> None:
-    """Raises EvaluationError, which names every kind of operation that cannot be built."""
+    """Raises UnbuildableError, which names every kind of operation that cannot be built."""
     known = {*BUILDERS, *JOINS, *_ENDS}
     unknown = sorted({operation.kind for operation in architecture.operations} - known)
     if unknown:
         named = ", ".join(repr(kind[:80]) for kind in unknown[:10])
-        raise EvaluationError(
+        raise UnbuildableError(
             f"expected operations among {', '.join(sorted(known))}, got {named}, which cannot be built"
         )
 
 
 def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: Planner, num_classes: int) -> Value:
     """The graph's own output; a linear map at its end is the classifier, whatever its width was."""
+    architecture = _without_decisions(architecture, skeleton.told_elsewhere)
     check_kinds(architecture)
     style = _style_of(architecture)
     entry = _entry(architecture, skeleton, planner)
@@ -42,7 +44,7 @@ def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: 
         if operation.kind == "input":
             values[node] = entry
         elif not given:
-            raise EvaluationError(f"expected every operation to be fed by another, got {operation.kind!r} fed by none")
+            raise UnbuildableError(f"expected every operation to be fed by another, got {operation.kind!r} fed by none")
         elif operation.kind in JOINS:
             values[node] = joined(planner, operation.kind, given, style)
         else:
@@ -53,6 +55,29 @@ def plan_whole_graph(architecture: Architecture, skeleton: WholeGraph, planner: 
             values[node] = build(planner, label(operation), value, own, style)
     sinks = [values[node] for node in values if not architecture.successors[node]]
     return joined(planner, "add", sinks, style)
+
+
+def _without_decisions(architecture: Architecture, told_elsewhere: frozenset[str]) -> Architecture:
+    """The graph less the nodes that only hold decisions; raises UnbuildableError where the network would depend on one."""
+    kept = []
+    for node, operation in enumerate(architecture.operations):
+        if operation.kind != DECISION:
+            kept.append(node)
+            continue
+        unknown = [name for name, _ in operation.attributes if name not in told_elsewhere]
+        if unknown:
+            raise UnbuildableError(
+                f"expected decisions that say what operations do, got {unknown[0][:80]!r}, of which a network shows nothing"
+            )
+    if len(kept) == architecture.num_nodes:
+        return architecture
+    place = {node: number for number, node in enumerate(kept)}
+    edges = [
+        (place[source], place[target]) for source, target in architecture.edges if source in place and target in place
+    ]
+    return Architecture(
+        tuple(architecture.operations[node] for node in kept), tuple(edges), architecture.global_attributes
+    )
 
 
 def _style_of(architecture: Architecture) -> Style:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from predictor.architecture import Architecture
-from predictor.errors import EvaluationError
+from predictor.errors import EvaluationError, UnbuildableError
 from predictor.evaluate.cells import plan_cell_pairs, plan_cell_stages, plan_concatenating_cells, plan_reducing_cells
 from predictor.evaluate.chains import plan_block_chain, plan_token_chain
 from predictor.evaluate.graphs import check_kinds, plan_whole_graph
@@ -90,10 +90,11 @@ def plan_network(architecture: Architecture, space: SearchSpace, config: Network
     """The whole classifier as a plan.
 
     Raises:
-        EvaluationError: if the architecture has operations that cannot be built, or does not fit these images.
+        UnbuildableError: if the architecture has operations that cannot be built, or does not fit these images.
+        EvaluationError: if the search space has no such networks, or its skeleton no such sizes.
     """
     skeleton = space.skeleton.resized(config.sizes)
-    if not isinstance(skeleton, NoNetwork):
+    if not isinstance(skeleton, NoNetwork | WholeGraph):
         check_kinds(architecture)
     channels, height, width = config.image_shape
     planner = Planner.begin("Network", {"images": (channels, height, width)}, f"An image classifier of {space.name}.")
@@ -123,7 +124,7 @@ def _resolution(architecture: Architecture, config: NetworkConfig) -> int:
     told = dict(architecture.global_attributes).get("resolution")
     wanted = config.resolution or (told if isinstance(told, int) and not isinstance(told, bool) else 0)
     if wanted and not 1 <= wanted <= 1_024:
-        raise EvaluationError(f"expected a resolution of 1 to 1,024 pixels, got {wanted}")
+        raise UnbuildableError(f"expected a resolution of 1 to 1,024 pixels, got {wanted}")
     return wanted
 
 
@@ -148,7 +149,7 @@ def _check_size(plan: Plan) -> None:
     with torch.device("meta"):
         total = num_parameters(PlannedNetwork(plan))
     if total > MAX_PARAMETERS:
-        raise EvaluationError(f"expected at most {MAX_PARAMETERS:,} parameters, got {total:,}")
+        raise UnbuildableError(f"expected at most {MAX_PARAMETERS:,} parameters, got {total:,}")
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from predictor.architecture import Operation
-from predictor.errors import EvaluationError
+from predictor.errors import UnbuildableError
 from predictor.evaluate.plan import Part, Planner, Value
 
 MAX_CHANNELS = 65_536
@@ -33,21 +33,21 @@ def whole(operation: Operation, name: str, default: int, largest: int = MAX_CHAN
     """A positive whole number among the attributes.
 
     Raises:
-        EvaluationError: if it is something else.
+        UnbuildableError: if it is something else.
     """
     value = operation.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-        raise EvaluationError(
+        raise UnbuildableError(
             f"expected {name} of {operation.kind!r} to be a whole number from 1 to {largest}, got {value!r:.80}"
         )
     return value
 
 
 def factor(operation: Operation, name: str, default: float) -> float:
-    """A positive number among the attributes; raises EvaluationError if it is something else."""
+    """A positive number among the attributes; raises UnbuildableError if it is something else."""
     value = operation.get(name, default)
     if isinstance(value, bool | str) or value is None or not 0.0 < value <= 1_000.0:
-        raise EvaluationError(
+        raise UnbuildableError(
             f"expected {name} of {operation.kind!r} to be a number from 0 to 1,000, got {value!r:.80}"
         )
     return float(value)
@@ -60,13 +60,13 @@ def build(planner: Planner, name: str, value: Value, operation: Operation, style
     """The steps of one operation on one value.
 
     Raises:
-        EvaluationError: if the operation is not known, or its attributes make no sense here.
+        UnbuildableError: if the operation is not known, or its attributes make no sense here.
     """
     builder = BUILDERS.get(operation.kind)
     if builder is None:
-        raise EvaluationError(f"expected operations among {', '.join(sorted(BUILDERS))}, got {operation.kind!r:.80}")
+        raise UnbuildableError(f"expected operations among {', '.join(sorted(BUILDERS))}, got {operation.kind!r:.80}")
     if operation.get("num_axes", 2) != 2:
-        raise EvaluationError(
+        raise UnbuildableError(
             f"expected operations on images, got {operation.kind!r} on {operation.get('num_axes')} axes"
         )
     made = builder(planner, name, value, operation, style)
@@ -177,7 +177,7 @@ def _pool(planner: Planner, name: str, value: Value, operation: Operation, style
 def _global_pool(planner: Planner, name: str, value: Value, operation: Operation, style: Style) -> Value:
     function = operation.get("function", "avg")
     if function not in ("avg", "max"):
-        raise EvaluationError(f"expected a global pool of avg or max, got {function!r:.80}")
+        raise UnbuildableError(f"expected a global pool of avg or max, got {function!r:.80}")
     return planner.part(name, value, "GlobalPool", str(function)) if value.is_image else value
 
 
@@ -235,7 +235,7 @@ def _normalization(planner: Planner, name: str, value: Value, operation: Operati
             return planner.part(name, value, "nn.InstanceNorm2d", channels, affine=True)
         case "group_norm":
             return planner.part(name, value, "nn.GroupNorm", whole(operation, "groups", 1), channels)
-    raise EvaluationError(
+    raise UnbuildableError(
         f"expected a normalization of batch_norm, layer_norm, instance_norm or group_norm, got {function!r:.80}"
     )
 
@@ -257,7 +257,7 @@ def _activation(planner: Planner, name: str, value: Value, operation: Operation,
     if function in _OVER_CHANNELS:
         return planner.part(name, value, f"nn.{_OVER_CHANNELS[function]}", dim=1)
     known = ", ".join([*ACTIVATIONS, *_OVER_CHANNELS])
-    raise EvaluationError(f"expected an activation among {known}, got {function!r:.80}")
+    raise UnbuildableError(f"expected an activation among {known}, got {function!r:.80}")
 
 
 def _upsample(planner: Planner, name: str, value: Value, operation: Operation, style: Style) -> Value:
@@ -265,7 +265,7 @@ def _upsample(planner: Planner, name: str, value: Value, operation: Operation, s
     scale = factor(operation, "scale", 2.0)
     height, width = (max(round(size * scale), 1) for size in value.shape[1:])
     if height * width > MAX_CHANNELS:
-        raise EvaluationError(f"expected at most {MAX_CHANNELS} positions, got {height} × {width}")
+        raise UnbuildableError(f"expected at most {MAX_CHANNELS} positions, got {height} × {width}")
     return planner.part(name, value, "Resize", height, width)
 
 

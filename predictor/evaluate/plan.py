@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from predictor.errors import EvaluationError
+from predictor.errors import UnbuildableError
 from predictor.evaluate import blocks
 
 Argument = int | float | str | bool
@@ -121,9 +121,10 @@ class PlannedNetwork(nn.Module):
         values = dict(zip(self.plan.inputs, inputs, strict=True))
         for step in self.plan.steps:
             given = [values[name] for name in step.inputs]
-            values[step.name] = (
-                step.action(given) if isinstance(step.action, Join) else self._modules[step.name](*given)
-            )  # type: ignore[misc]
+            if isinstance(step.action, Join):
+                values[step.name] = step.action(given)
+            else:
+                values[step.name] = getattr(self, step.name)(*given)
         return values[self.plan.output]
 
 
@@ -164,13 +165,13 @@ class Planner:
         """One more step; `name` gets a number where it is taken.
 
         Raises:
-            EvaluationError: if the part cannot take its inputs.
+            UnbuildableError: if the part cannot take its inputs.
         """
         own = self._free(name)
         try:
             shape = _shape_of(action, tuple(value.shape for value in inputs))
         except (RuntimeError, ValueError, AssertionError) as error:
-            raise EvaluationError(_refusal(own, action, inputs, error)) from error
+            raise UnbuildableError(_refusal(own, action, inputs, error)) from error
         self._steps.append(Step(own, action, tuple(value.name for value in inputs)))
         return Value(own, shape)
 

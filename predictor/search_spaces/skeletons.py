@@ -37,9 +37,13 @@ class Skeleton:
 
 @dataclass(frozen=True)
 class WholeGraph(Skeleton):
-    """The graph is the network, less a classifier; operations that tell no width have that of what feeds them."""
+    """The graph is the network, less a classifier; operations that tell no width have that of what feeds them.
+
+    `told_elsewhere`: attributes of `decision` nodes that the rest of the graph tells too, such as the number of its layers.
+    """
 
     stem_channels: int = 16
+    told_elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
