@@ -273,6 +273,53 @@ def test_a_process_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
         assert torch.equal(one, other)
 
 
+def test_contrasts_add_the_covariance_of_related_tasks() -> None:
+    rng = np.random.default_rng(15)
+    apart = rng.normal(size=(12, 4))
+    plain = inputs(rng, 12)
+    everything = GPInputs(plain.means, plain.views, torch.from_numpy(apart).float())
+    targets, known, asked = torch.from_numpy(rng.normal(size=8)), slice(0, 8), slice(8, 12)
+    factor = 0.6
+    hyper = torch.cat([raw(), torch.tensor([factor], dtype=torch.float64).log()])
+
+    gp = ResidualGP(hyper, everything.select(known), targets, torch.ones(8, dtype=torch.float64))
+    mean, std, _ = gp.predict(everything.select(asked))
+
+    frame = plain.select(known)
+    seen = apart.astype(np.float32).astype(np.float64)
+    total = kernel(frame, plain, plain) + factor**2 * seen @ seen.T
+    inverse = np.linalg.inv(total[:8, :8] + (NOISE**2 + JITTER) * np.eye(8))
+    off = targets.numpy() - plain.means[known, 0].numpy()
+    np.testing.assert_allclose(mean, plain.means[asked, 0].numpy() + total[8:, :8] @ inverse @ off, rtol=1e-9)
+    left = np.diag(total[8:, 8:] - total[8:, :8] @ inverse @ total[:8, 8:])
+    np.testing.assert_allclose(std, np.sqrt(left + NOISE**2), rtol=1e-7)
+
+
+def test_five_values_tell_which_way_of_differing_a_task_has_where_related_tasks_show_two() -> None:
+    rng = np.random.default_rng(16)
+    one, other = rng.normal(size=200), rng.normal(size=200)
+    truth = torch.from_numpy(one)
+    nothing = torch.zeros(200, 1, dtype=torch.float64)
+    blank = torch.zeros(200, 0, dtype=torch.float64)
+    shown = GPInputs(nothing, (blank,), torch.from_numpy(np.stack([one, other], axis=1)))
+    known, asked = slice(0, 5), slice(5, 200)
+
+    gp = ResidualGP.fit(shown.select(known), truth[known], torch.ones(5))
+    mean, _, _ = gp.predict(shown.select(asked))
+
+    assert float(torch.corrcoef(torch.stack([mean, truth[asked]]))[0, 1]) > 0.95
+
+
+def test_contrasts_of_those_asked_are_nothing_to_a_process_that_was_fitted_without() -> None:
+    rng = np.random.default_rng(17)
+    plain = inputs(rng, 12)
+    asked = GPInputs(plain.means[8:], tuple(view[8:] for view in plain.views), torch.ones(4, 3))
+    gp = process(plain.select(slice(0, 8)), torch.from_numpy(rng.normal(size=8)), np.ones(8))
+
+    for one, another in zip(gp.predict(asked), gp.predict(plain.select(slice(8, 12))), strict=True):
+        assert torch.equal(one, another)
+
+
 def test_of_several_opinions_the_one_that_is_right_counts_for_most() -> None:
     rng = np.random.default_rng(11)
     views = torch.from_numpy(rng.normal(size=(60, 3)))
