@@ -160,7 +160,7 @@ def test_another_worker_goes_on_where_a_killed_one_was(
     request: pytest.FixtureRequest,
 ) -> None:
     post_task()
-    same: dict[str, Any] = {"mode": "forecast", "budget": {"evaluations": 600}, "parallel": 2}
+    same: dict[str, Any] = {"mode": "forecast", "budget": {"evaluations": 240}, "parallel": 1}
     search_id = start(**same)
     killed = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "worker", "--kinds", "search", "--once"],
@@ -172,7 +172,7 @@ def test_another_worker_goes_on_where_a_killed_one_was(
     killed.kill()
     killed.wait()
     left_off = show(search_id)
-    assert (left_off["state"], left_off["num_evaluated"] < 600) == ("running", True)
+    assert (left_off["state"], left_off["num_evaluated"] < 240) == ("running", True)
 
     let_lease_run_out(database)
     work()
@@ -180,7 +180,7 @@ def test_another_worker_goes_on_where_a_killed_one_was(
     work()
 
     assert show(search_id)["state"] == show(whole)["state"] == "done"
-    assert len(proposed(client, search_id)) == 600
+    assert len(proposed(client, search_id)) == 240
     assert proposed(client, search_id) == proposed(client, whole), "as if nobody had been killed"
     assert [one["number"] for one in show(search_id)["history"]] == [one["number"] for one in show(whole)["history"]]
 
