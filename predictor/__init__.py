@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from predictor.meta_predictor import MetaPredictor
     from predictor.prediction import Predictions
     from predictor.scoring import kendall_tau
-    from predictor.search.base import Outcome, Proposal, SearchProblem, SearchStrategy
+    from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, SearchStrategy
     from predictor.search.pareto import hypervolume, non_dominated, reference_point
-    from predictor.search.registry import make_strategy, strategies, strategy_info
+    from predictor.search.registry import StrategyInfo, make_strategy, strategies, strategy_info, strategy_names
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
     from predictor.searching import SmoothRelaxation
@@ -101,8 +101,8 @@ _HOMES = {
     "InvalidGraphError": "predictor.errors",
     "InvalidMetricError": "predictor.errors",
     "InvalidSupportSetError": "predictor.errors",
-    "NotationError": "predictor.errors",
     "NotInSpaceError": "predictor.errors",
+    "NotationError": "predictor.errors",
     "PredictorError": "predictor.errors",
     "SearchError": "predictor.errors",
     "SearchSpaceError": "predictor.errors",
@@ -126,8 +126,6 @@ _HOMES = {
     "evaluator_from_json": "predictor.evaluate.registry",
     "pytorch_source": "predictor.evaluate.source",
     "TableEvaluator": "predictor.evaluate.table_evaluator",
-    "architecture_from_onnx": "predictor.formats.onnx_operators",
-    "architecture_from_module": "predictor.formats.torch_export",
     "Cancelled": "predictor.fine_tuning",
     "FineTuneCheckpoints": "predictor.fine_tuning",
     "FineTuneConfig": "predictor.fine_tuning",
@@ -135,26 +133,31 @@ _HOMES = {
     "LoggedCase": "predictor.fine_tuning",
     "compare": "predictor.fine_tuning",
     "fine_tune": "predictor.fine_tuning",
+    "architecture_from_onnx": "predictor.formats.onnx_operators",
+    "architecture_from_module": "predictor.formats.torch_export",
     "MetaPredictor": "predictor.meta_predictor",
     "Predictions": "predictor.prediction",
     "kendall_tau": "predictor.scoring",
-    "SmoothRelaxation": "predictor.searching",
-    "hypervolume": "predictor.search.pareto",
-    "non_dominated": "predictor.search.pareto",
-    "reference_point": "predictor.search.pareto",
+    "Forecaster": "predictor.search.base",
     "Outcome": "predictor.search.base",
     "Proposal": "predictor.search.base",
     "SearchProblem": "predictor.search.base",
     "SearchStrategy": "predictor.search.base",
+    "hypervolume": "predictor.search.pareto",
+    "non_dominated": "predictor.search.pareto",
+    "reference_point": "predictor.search.pareto",
+    "StrategyInfo": "predictor.search.registry",
     "make_strategy": "predictor.search.registry",
     "strategies": "predictor.search.registry",
     "strategy_info": "predictor.search.registry",
+    "strategy_names": "predictor.search.registry",
     "MAX_ENUMERATED": "predictor.search_spaces.base",
     "Notation": "predictor.search_spaces.base",
     "SearchSpace": "predictor.search_spaces.base",
     "built_in_search_spaces": "predictor.search_spaces.registry",
     "declared_search_space": "predictor.search_spaces.registry",
     "search_space": "predictor.search_spaces.registry",
+    "SmoothRelaxation": "predictor.searching",
     "MAX_RELATED": "predictor.surrogate.related_tasks",
     "MIN_OBSERVATIONS": "predictor.surrogate.related_tasks",
     "RelatedTasks": "predictor.surrogate.related_tasks",
@@ -201,6 +204,7 @@ __all__ = [
     "FineTuneCheckpoints",
     "FineTuneConfig",
     "FineTuneResult",
+    "Forecaster",
     "FormatError",
     "Interrupted",
     "InvalidDefinitionError",
@@ -234,6 +238,7 @@ __all__ = [
     "ShippedTask",
     "SmoothRelaxation",
     "SpaceTooLargeError",
+    "StrategyInfo",
     "SupportSet",
     "TableEvaluator",
     "Task",
@@ -266,6 +271,7 @@ __all__ = [
     "shipped_tasks",
     "strategies",
     "strategy_info",
+    "strategy_names",
     "unpack",
     "value_of",
 ]
