@@ -88,7 +88,9 @@ def test_asha_promotes_by_what_came_so_far_in_whatever_order() -> None:
     strategy.tell([measured(first, 1.0)])  # the better of two climbs
     climbed = strategy.ask(1)[0]
     assert (climbed.architecture, climbed.fidelity) == (third.architecture, 0.5)
-    strategy.tell([measured(fourth, 4.0), measured(second, 2.0)])  # now the half are fourth and third: fourth has not climbed
+    strategy.tell(
+        [measured(fourth, 4.0), measured(second, 2.0)]
+    )  # now the half are fourth and third: fourth has not climbed
     climbed = strategy.ask(1)[0]
     assert (climbed.architecture, climbed.fidelity) == (fourth.architecture, 0.5)
     strategy.tell([measured(Proposal(third.architecture, 0.5), 3.0), measured(Proposal(fourth.architecture, 0.5), 1.0)])
@@ -114,7 +116,10 @@ def test_successive_halving_waits_for_a_rung_and_then_promotes_its_best() -> Non
 
     second = strategy.ask(10)
 
-    assert [(one.architecture, one.fidelity) for one in second] == [(first[3].architecture, 1.0), (first[2].architecture, 1.0)]
+    assert [(one.architecture, one.fidelity) for one in second] == [
+        (first[3].architecture, 1.0),
+        (first[2].architecture, 1.0),
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
