@@ -29,6 +29,9 @@ Kind = Literal["ours", "measured", "peer"]
 
 OURS = "Archcast"
 EVOLUTION = "evolution"
+MEASURED = (*(one.name for one in PLAIN_STRATEGIES), "has")
+"""Strategies that can do without forecasts."""
+
 TPE = "Optuna TPE"
 FOREST, ENSEMBLE = "random forest", "ensemble on paths"
 _AT_A_TIME = 5  # proposals between two adaptations
@@ -101,9 +104,10 @@ WITH_FORECASTS: Mapping[str, tuple[str, Settings]] = {
     "bayesian, Thompson": ("bayesian", {"acquisition": "thompson"}),
     "bayesian, UCB": ("bayesian", {"acquisition": "ucb"}),
     "gradient": ("gradient", {}),
+    "hierarchical": ("has", {}),
     "best forecast": ("bayesian", {"acquisition": "mean", "diversity": 0.0}),
 }
-"""Strategies that need a forecaster, with their settings; every plain strategy is guided besides."""
+"""Strategies that ask the forecaster themselves, with their settings; every plain strategy is guided besides."""
 
 
 def forecasting_settings() -> dict[str, tuple[str, Settings]]:

@@ -131,8 +131,7 @@ def test_feasibility_joins_what_is_stated_forecast_and_measured_elsewhere(
     probable = known.feasibility(cells[200:300])
 
     holds = np.array([convolutions(cell) >= 62 and cell.num_nodes <= 5.5 for cell in cells[200:300]])
-    assert probable[holds].mean() > 0.5
-    assert probable[~holds].mean() < 0.2
+    assert probable[holds].mean() > probable[~holds].mean() + 0.3
 
 
 def test_a_constraint_on_what_nobody_states_never_holds(problem, accuracy_task, cells) -> None:
