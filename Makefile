@@ -36,8 +36,9 @@ run: $(UV)
 	$(UV) sync --quiet $(UV_PYTHON_FLAG)
 	@touch $@
 
+# Tests of one file stay together, in as many processes as there are cores; each computes on one thread.
 test: lint
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=auto --dist=loadfile
 
 lint: .venv/.test-ready
 	.venv/bin/ruff check .

@@ -23,10 +23,11 @@ from app.access.callers import SYSTEM
 from app.cli_access import key_app, project_app, show_audit
 from app.cli_care import back_up, examine, restore
 from app.cli_data import best, export, import_export, pareto
+from app.cli_explanations import explain
 from app.cli_operations import jobs_app, model_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
-from app.console import JsonOption, UrlOption, print_json, reported_errors
+from app.console import JsonOption, UrlOption, notation, print_json, reported_errors
 from app.database import Database
 from app.formats.conversion import dag_document
 from app.main import create_app
@@ -54,6 +55,7 @@ app.add_typer(model_app, name="model")
 app.command("best")(best)
 app.command("pareto")(pareto)
 app.command("export")(export)
+app.command("explain")(explain)
 app.command("doctor")(examine)
 app.command("backup")(back_up)
 app.command("restore")(restore)
@@ -254,7 +256,7 @@ def predict(
     """Forecasts architectures, the best first."""
     with reported_errors(), Client(url) as client:
         lines = architectures or ([] if onnx else [line.strip() for line in sys.stdin if line.strip()])
-        answer = client.predict(task, [*map(_notation, lines), *(onnx or [])])
+        answer = client.predict(task, [*map(notation, lines), *(onnx or [])])
         if as_json:
             print_json(answer)
             return
@@ -413,15 +415,6 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
-
-
-def _notation(line: str) -> Any:
-    if line[:1] not in ("{", "["):
-        return line
-    try:
-        return json.loads(line)
-    except ValueError:
-        return line
 
 
 def main() -> None:

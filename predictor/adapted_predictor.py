@@ -140,14 +140,15 @@ class AdaptedPredictor:
         self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor, embedding: Tensor
     ) -> GPInputs:
         views = (embedding, *self._around.views_of(architectures, batch))
-        means, related = mean[:, None], self._around.related
+        means, related, contrasts = mean[:, None], self._around.related, None
         if related is not None:
             opinions = related(architectures, self._around.views)
+            contrasts = related.contrasts(opinions)
             means = torch.cat([means, related.unshrunk(architectures, opinions)[:, None], opinions], dim=1)
             views = (*views, opinions)
         views = (*views, self._around.encoder.operation_counts(batch))
         known = len(views) if self._process is None else len(self._process.support.views)  # kept ones may lack counts
-        return GPInputs(means.double(), views[:known])
+        return GPInputs(means.double(), views[:known], contrasts)
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""
@@ -269,6 +270,8 @@ class AdaptedPredictor:
             tensors |= {f"gp.view.{number}": view for number, view in enumerate(process.support.views)}
             tensors |= {"gp.raw": process.raw, "gp.means": process.support.means, "gp.targets": process.targets}
             tensors["gp.noise_scale"] = process.noise_scale
+            if process.support.contrasts is not None:
+                tensors["gp.contrasts"] = process.support.contrasts
             if bool(process.known_variance.any()):
                 tensors["gp.known_variance"] = process.known_variance
         return checkpoint.to_bytes(tensors)
@@ -286,7 +289,7 @@ class AdaptedPredictor:
         process = None
         if "gp.raw" in tensors:
             views = tuple(tensors[f"gp.view.{number}"] for number in range(header["num_views"]))
-            inputs = GPInputs(tensors["gp.means"], views)
+            inputs = GPInputs(tensors["gp.means"], views, tensors.get("gp.contrasts"))  # kept ones may lack contrasts
             noise_scale, known_variance = tensors["gp.noise_scale"], tensors.get("gp.known_variance")
             process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], noise_scale, known_variance)
         return cls(surroundings, parameters, process, Experience(**header["experience"]))

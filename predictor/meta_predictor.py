@@ -65,7 +65,8 @@ class Parts:
             statistics, neighbourhoods, counts = statistics[:, :0], neighbourhoods[:, :0], counts[:, :0]
         if not self.decisions:
             decisions = decisions[:, :0]
-        return GPInputs(support.means, (embedding, statistics, neighbourhoods, decisions, *opinions, counts))
+        views = (embedding, statistics, neighbourhoods, decisions, *opinions, counts)
+        return GPInputs(support.means, views, support.contrasts)
 
 
 EVERYTHING = Parts()

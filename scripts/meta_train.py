@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import subprocess
 import sys
 import time
@@ -178,7 +179,8 @@ def main() -> None:
         recent.append(loss)
         bar.update(1)
         if step % 50 == 0:
-            bar.set_postfix_str(f"query loss {sum(recent[-200:]) / len(recent[-200:]):.4f}")
+            usable = [one for one in recent[-200:] if math.isfinite(one)]  # the others moved nothing
+            bar.set_postfix_str(f"query loss {sum(usable) / max(len(usable), 1):.4f}")
         if time.time() - last_saved > 120:
             save()
             last_saved = time.time()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from predictor.architecture import Architecture
 from predictor.surrogate.standardisation import Standardisation
-from predictor.tasks import MeasuredTask, Task
+from predictor.tasks import MeasuredTask, SupportSet, Task
 
 Views = Callable[[Sequence[Architecture]], tuple[Tensor, ...]]
 """Architectures as tensors, each (Q, W), that do not depend on any task."""
@@ -41,6 +42,7 @@ _UNSHRUNK = 0.1  # share of the unshrunk opinion among those of related tasks
 _POWER_OF_AGREEMENT = 4
 _BENEFIT_OF_DOUBT = 0.3  # agreement counts as if a task of this weight agreed fully
 _MOST_COMPARED = 2_000  # architectures
+_MOST_PAIRS = 4  # of tasks, to tell how far two metrics go together
 _LIMIT = 5.0  # standardised units
 _COSTS = frozenset({"latency", "energy", "size", "throughput", "training_time"})
 
@@ -73,8 +75,9 @@ class RelatedTasks:
         """From other tasks' measurements; None if none of them has measured enough. Those of another metric than the asked
         task's count for less."""
         large_enough = [one for one in tasks if len(one.measured) >= MIN_OBSERVATIONS]
+        kinships = _kinships(asked, large_enough)
         closest_first = sorted(
-            large_enough, key=lambda one: (-_kinship(asked, one.task), -len(one.measured), one.task.name)
+            large_enough, key=lambda one: (-kinships[one.task.metric.name], -len(one.measured), one.task.name)
         )
         chosen = closest_first[:MAX_RELATED]
         if not chosen:
@@ -97,7 +100,7 @@ class RelatedTasks:
             )  # a network may be in it in several notations
         raw = total / count
         found = cls._fitted(list(known.values()), raw, views)
-        kinship = torch.tensor([_kinship(asked, one.task) for one in chosen])
+        kinship = torch.tensor(_without_majorities(asked, chosen, kinships))
         agreement = _agreement(found.measured, kinship.square() * found.reliability)
         found = replace(found, reliability=found.reliability * kinship, agreement=agreement)
         closest = found._trust * (kinship == kinship.max())
@@ -146,6 +149,13 @@ class RelatedTasks:
     def mean(self, opinions: Tensor) -> Tensor:  # (Q, R) -> (Q,)
         """One opinion of all, in which those count for more that are more reliable."""
         return opinions @ (self._trust * self.reliability)  # what is unreliable should move little
+
+    def contrasts(self, opinions: Tensor) -> Tensor:  # (Q, R) -> (Q, R)
+        """How each differs from the mean of all, times the root of what it counts: inner products are the covariance of
+        architectures over tasks, as far as these are a fair draw of tasks."""
+        trust = self._trust
+        differences = opinions - (opinions @ trust)[:, None]
+        return differences * (trust / (1.0 - trust.square().sum()).clamp(min=0.1)).sqrt()
 
     def unshrunk(self, architectures: Sequence[Architecture], opinions: Tensor) -> Tensor:  # (Q,), (Q, R) -> (Q,)
         """One opinion of the closest with nothing taken off: what looked like noise in them may turn out to be none."""
@@ -226,8 +236,53 @@ class RelatedTasks:
         return cls(landmarks, centers, scales, weights, reliability, agreement, closest, measured, surprise, hashes)
 
 
-def _kinship(asked: Task | None, other: Task) -> float:
-    return 1.0 if asked is None or asked.metric.name == other.metric.name else _OTHER_METRIC
+def _kinships(asked: Task | None, tasks: Sequence[MeasuredTask]) -> dict[str, float]:
+    """How much tasks of each metric count: fully if it is the asked task's, else as far as the two metrics went together where
+    other tasks measured both of the same architectures, data set and device."""
+    names = {one.task.metric.name for one in tasks}
+    if asked is None:
+        return dict.fromkeys(names, 1.0)
+    places = {(one.task.metric.name, one.task.dataset, one.task.device): one for one in tasks}
+    found = dict.fromkeys(names, _OTHER_METRIC)
+    for name in names - {asked.metric.name}:
+        pairs = [
+            (one, places[asked.metric.name, dataset, device])
+            for (metric, dataset, device), one in places.items()
+            if metric == name and (asked.metric.name, dataset, device) in places
+        ]
+        if pairs:
+            likeness = [_likeness_of_values(first.measured, second.measured) for first, second in pairs[:_MOST_PAIRS]]
+            signs = pairs[0][0].task.metric.sign * pairs[0][1].task.metric.sign
+            found[name] = max(_OTHER_METRIC, signs * math.fsum(likeness) / len(likeness))
+    found[asked.metric.name] = 1.0
+    return found
+
+
+def _without_majorities(
+    asked: Task | None, tasks: Sequence[MeasuredTask], kinships: Mapping[str, float]
+) -> list[float]:
+    """How much each task counts: other metrics of one data set and device count as one between them, however many they are."""
+    places = [(one.task.dataset, one.task.device) for one in tasks]
+    is_same = [asked is None or one.task.metric.name == asked.metric.name for one in tasks]
+    others = Counter(place for place, same in zip(places, is_same, strict=True) if not same)
+    return [
+        kinships[one.task.metric.name] / (1.0 if same else math.sqrt(others[place]))
+        for one, place, same in zip(tasks, places, is_same, strict=True)
+    ]
+
+
+def _likeness_of_values(first: SupportSet, second: SupportSet) -> float:
+    """Spearman's correlation over architectures that both have; 0 where there are few."""
+    values = {one.hash: value for one, value in zip(first.architectures, first.values, strict=True)}
+    pairs = [
+        (values[one.hash], value)
+        for one, value in zip(second.architectures, second.values, strict=True)
+        if one.hash in values
+    ][:_MOST_COMPARED]
+    if len(pairs) < MIN_OBSERVATIONS:
+        return 0.0
+    ranks = torch.tensor(pairs, dtype=torch.float64).argsort(dim=0).argsort(dim=0).double()
+    return float(torch.corrcoef(ranks.T)[0, 1].nan_to_num())
 
 
 def _agreement(opinions: Tensor, weights: Tensor) -> Tensor:  # (A, R) NaN where there is none, (R,) -> (R,)

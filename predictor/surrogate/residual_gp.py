@@ -4,14 +4,16 @@ The surrogate leads while there are few observations and then plateaus; the proc
 say so, and knows how little it knows far from them. Where there are several opinions of the mean (the surrogate's, that of
 related tasks), it starts from a blend of them. Its kernel adds how far the scale of that blend may be off (linear in it) and,
 for every view of an architecture, two kinds of likeness: a Matérn kernel of smoothness 3/2, and a linear one,
-which makes additive metrics such as latency exact after a few dozen observations. Weights and lengths are the most probable
+which makes additive metrics such as latency exact after a few dozen observations. Where there are related tasks, their
+covariance is one more part: how tasks of this space differ from their mean is how this one may (empirical Bayes; Yu, Tresp &
+Schwaighofer, "Learning Gaussian Processes from Multiple Tasks", ICML 2005). Weights and lengths are the most probable
 ones under log-normal priors (Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, chapters 2, 4 and 5;
 leave-one-out from equation 5.12).
 
 Noise of an observation has two parts: one that the process learns, the same for all but for the number of repeated
 measurements, and one that was told with it (`known_variance`). A forecast is of a new measurement with the former alone.
 
-Notation: S support architectures, Q asked ones, K opinions of the mean, V views.
+Notation: S support architectures, Q asked ones, K opinions of the mean, V views, R related tasks.
 """
 
 from __future__ import annotations
@@ -42,10 +44,12 @@ class GPInputs:
 
     means: Tensor  # (S, K) opinions of the mean, standardised units; the surrogate's first
     views: tuple[Tensor, ...]  # V × (S, features)
+    contrasts: Tensor | None = None  # (S, R) inner products of rows are covariances over related tasks
 
     def select(self, rows: Tensor | slice) -> GPInputs:
         """These rows."""
-        return GPInputs(self.means[rows], tuple(view[rows] for view in self.views))
+        contrasts = None if self.contrasts is None else self.contrasts[rows]
+        return GPInputs(self.means[rows], tuple(view[rows] for view in self.views), contrasts)
 
 
 @dataclass(frozen=True)
@@ -58,30 +62,38 @@ class GPConfig:
     view: float = 0.4  # weight of a view's Matérn kernel
     length: float = 1.5
     linear: float = 0.15  # weight of a view's linear kernel
+    contrast: float = 0.7  # factor on how related tasks differ from each other, in standard deviations
     shares: tuple[float, ...] = ()  # of the opinions in the blend; all alike where they are not given
     log_width: float = 0.8
     log_width_of_shares: float = 1.5  # wider: one opinion may turn out to be right and all others wrong
+    log_width_of_contrast: float = 0.7
     num_fit_steps: int = 60
 
-    def prior_means(self, num_means: int, num_views: int) -> Tensor:  # -> (3 + K + 3 V,)
-        """Centres of the logarithms of all hyperparameters."""
+    def prior_means(self, num_means: int, num_views: int, has_contrasts: bool = False) -> Tensor:
+        """Centres of the logarithms of all hyperparameters: 3 + K + 3 V, and one more where there are contrasts."""
         shares = [
             max(share, _LEAST_SHARE) for share in self.shares or [1.0 / num_means] * num_means
         ]  # none is ruled out
         per_view = [*[self.view] * num_views, *[self.length] * num_views, *[self.linear] * num_views]
-        return torch.tensor([self.slope, self.offset, self.noise, *shares, *per_view], dtype=torch.float64).log()
+        last = [self.contrast] * has_contrasts
+        return torch.tensor([self.slope, self.offset, self.noise, *shares, *per_view, *last], dtype=torch.float64).log()
 
-    def prior_widths(self, num_means: int, num_views: int) -> Tensor:  # -> (3 + K + 3 V,)
+    def prior_widths(self, num_means: int, num_views: int, has_contrasts: bool = False) -> Tensor:
         """How far the logarithms may lie from there."""
         shares = [self.log_width_of_shares] * num_means
-        return torch.tensor([*[self.log_width] * 3, *shares, *[self.log_width] * 3 * num_views], dtype=torch.float64)
+        per_view, last = [self.log_width] * 3 * num_views, [self.log_width_of_contrast] * has_contrasts
+        return torch.tensor([*[self.log_width] * 3, *shares, *per_view, *last], dtype=torch.float64)
 
 
 class _Hyperparameters:
-    """Slope, offset, noise, shares of the opinions, then weights, lengths and linear weights of all views, as logarithms."""
+    """Slope, offset, noise, shares of the opinions, then weights, lengths and linear weights of all views, and the factor on
+    contrasts where there are any, as logarithms."""
 
-    def __init__(self, raw: Tensor, num_means: int) -> None:
-        plain = raw.exp()
+    def __init__(self, raw: Tensor, inputs: GPInputs) -> None:
+        plain, num_means = raw.exp(), inputs.means.shape[1]
+        self.contrast = None
+        if inputs.contrasts is not None:
+            plain, self.contrast = plain[:-1], plain[-1]
         self.slope, self.offset, self.noise = plain[0], plain[1], plain[2]
         self.shares = plain[3 : 3 + num_means] / plain[3 : 3 + num_means].sum()  # (K,)
         self.weights, self.lengths, self.linear_weights = plain[3 + num_means :].reshape(3, -1)  # V each
@@ -122,7 +134,7 @@ class ResidualGP:
         is known of the variances of their errors (0 where nothing is)."""
         self.raw, self.support, self.targets, self.noise_scale = raw, support, targets, noise_scale
         self.known_variance = torch.zeros_like(noise_scale) if known_variance is None else known_variance
-        self._hyper = _Hyperparameters(raw, support.means.shape[1])
+        self._hyper = _Hyperparameters(raw, support)
         self._frames = tuple(map(_Frame.of, support.views))
         self._placed = self._in_frames(support)
         self._mean = support.means @ self._hyper.shares
@@ -147,7 +159,8 @@ class ResidualGP:
         known = torch.zeros_like(noise_scale) if known_variance is None else known_variance
         rows = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))[:_MAX_FITTED]
         views = tuple(_Frame.of(view).placed(view)[rows] for view in support.views)
-        evidence = _Evidence(GPInputs(support.means[rows], views), targets[rows], noise_scale[rows], known[rows])
+        seen = GPInputs(support.means[rows], views, _in_float64(support.contrasts, rows))
+        evidence = _Evidence(seen, targets[rows], noise_scale[rows], known[rows])
         return cls(evidence.most_probable(config), support, targets, noise_scale, known)
 
     def _own_covariance(self) -> Tensor:  # (S, S)
@@ -160,12 +173,15 @@ class ResidualGP:
 
     def _in_frames(self, inputs: GPInputs) -> GPInputs:
         placed = (frame.placed(view) for frame, view in zip(self._frames, inputs.views, strict=True))
-        return GPInputs(inputs.means, tuple(placed))
+        has_contrasts = self._hyper.contrast is not None
+        return GPInputs(inputs.means, tuple(placed), _in_float64(inputs.contrasts) if has_contrasts else None)
 
     def _prior(self, asked: GPInputs, mean: Tensor) -> Tensor:  # placed, (Q,) -> (S, Q)
         """Covariance of support and asked, in place: matrices of a whole support set are large."""
         hyper = self._hyper
         total = torch.outer(self._mean * hyper.slope.square(), mean).add_(hyper.offset.square())
+        if hyper.contrast is not None and self._placed.contrasts is not None and asked.contrasts is not None:
+            total.addmm_(self._placed.contrasts, asked.contrasts.T, alpha=float(hyper.contrast.square()))
         for number, (own, other) in enumerate(zip(self._placed.views, asked.views, strict=True)):
             if own.shape[1]:
                 total.addmm_(own, other.T, alpha=2.0 * float(hyper.linear_weights[number].square()))
@@ -192,6 +208,8 @@ class ResidualGP:
         across = self._prior(asked, blend)
         mean = blend + across.T @ self._weights
         own = hyper.slope.square() * blend.square() + hyper.offset.square()
+        if hyper.contrast is not None and asked.contrasts is not None:
+            own = own + hyper.contrast.square() * asked.contrasts.square().sum(1)
         for number, view in enumerate(asked.views):
             if view.shape[1]:
                 linear = 2.0 * hyper.linear_weights[number].square() * view.square().sum(1)
@@ -204,10 +222,7 @@ class ResidualGP:
         """The mean of `predict`, through which gradients pass; slower, and for few at a time."""
         hyper, blend = self._hyper, asked.means @ self._hyper.shares
         total = hyper.slope.square() * torch.outer(blend, self._mean) + hyper.offset.square()  # (Q, S)
-        for number, (own, other) in enumerate(zip(self._placed.views, self._in_frames(asked).views, strict=True)):
-            if own.shape[1]:
-                total = total + _likeness(other, own, hyper, number)
-        mean: Tensor = blend + total @ self._weights
+        mean: Tensor = blend + (total + _likeness(self._in_frames(asked), self._placed, hyper)) @ self._weights
         return mean
 
     def covariance(self, asked: GPInputs) -> Tensor:  # (Q, Q)
@@ -215,11 +230,8 @@ class ResidualGP:
         with torch.no_grad():
             hyper, blend, placed = self._hyper, asked.means @ self._hyper.shares, self._in_frames(asked)
             own = hyper.slope.square() * torch.outer(blend, blend) + hyper.offset.square()
-            for number, view in enumerate(placed.views):
-                if view.shape[1]:
-                    own = own + _likeness(view, view, hyper, number)
             known = torch.cat(self._factor.solve(self._prior(placed, blend)))  # (S, Q)
-            left: Tensor = own - known.T @ known
+            left: Tensor = own + _likeness(placed, placed, hyper) - known.T @ known
             return left
 
     @cached_property
@@ -252,11 +264,21 @@ class ResidualGP:
             return self._factor.squared_lengths(torch.eye(len(self.targets), dtype=self.targets.dtype))
 
 
-def _likeness(first: Tensor, second: Tensor, hyper: _Hyperparameters, number: int) -> Tensor:  # placed -> (Q, S)
-    """Both kernels of one view."""
-    reach = torch.cdist(first, second) * (math.sqrt(3.0) / hyper.lengths[number])
-    matern = hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
-    return matern + 2.0 * hyper.linear_weights[number].square() * (first @ second.T)
+def _likeness(first: GPInputs, second: GPInputs, hyper: _Hyperparameters) -> Tensor:  # placed -> (Q, S)
+    """The kernels of all views and of contrasts, through which gradients pass."""
+    total = torch.zeros(len(first.means), len(second.means), dtype=torch.float64)
+    if hyper.contrast is not None and first.contrasts is not None and second.contrasts is not None:
+        total = total + hyper.contrast.square() * (first.contrasts @ second.contrasts.T)
+    for number, (one, other) in enumerate(zip(first.views, second.views, strict=True)):
+        if one.shape[1]:
+            reach = torch.cdist(one, other) * (math.sqrt(3.0) / hyper.lengths[number])
+            total = total + hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
+            total = total + 2.0 * hyper.linear_weights[number].square() * (one @ other.T)
+    return total
+
+
+def _in_float64(contrasts: Tensor | None, rows: Tensor | slice = slice(None)) -> Tensor | None:
+    return None if contrasts is None else contrasts[rows].double()
 
 
 def _noise(hyper: _Hyperparameters, noise_scale: Tensor, known_variance: Tensor) -> Tensor:  # (S,) on the diagonal
@@ -269,17 +291,17 @@ class _Evidence:
     def __init__(self, support: GPInputs, targets: Tensor, noise_scale: Tensor, known_variance: Tensor) -> None:
         """From a support set whose views are placed."""
         self._noise_scale, self._known_variance = noise_scale, known_variance
-        self._targets, self._means = targets, support.means
+        self._targets, self._support = targets, support
+        self._contrast = None if support.contrasts is None else support.contrasts @ support.contrasts.T
         self._views = [
             (number, math.sqrt(3.0) * torch.cdist(view, view), 2.0 * view @ view.T)
             for number, view in enumerate(support.views)
             if view.shape[1]
         ]
-        self._num_views = len(support.views)
 
     def most_probable(self, config: GPConfig) -> Tensor:
         """By gradient descent from the centres of the priors."""
-        sizes = self._means.shape[1], self._num_views
+        sizes = self._support.means.shape[1], len(self._support.views), self._contrast is not None
         prior, widths = config.prior_means(*sizes), config.prior_widths(*sizes)
         raw = prior.clone().requires_grad_()
         optimizer = torch.optim.Adam([raw], lr=0.1)
@@ -298,9 +320,11 @@ class _Evidence:
 
     def _negative_logarithm(self, raw: Tensor) -> Tensor | None:
         """Of the evidence, up to a constant; None where the covariance is not positive definite to working precision."""
-        hyper = _Hyperparameters(raw, self._means.shape[1])
-        mean = self._means @ hyper.shares
+        hyper = _Hyperparameters(raw, self._support)
+        mean = self._support.means @ hyper.shares
         total = hyper.slope.square() * torch.outer(mean, mean) + hyper.offset.square()
+        if hyper.contrast is not None and self._contrast is not None:
+            total = total + hyper.contrast.square() * self._contrast
         for number, distance, product in self._views:
             reach = distance / hyper.lengths[number]
             total = total + hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)

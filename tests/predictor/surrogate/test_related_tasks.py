@@ -187,6 +187,63 @@ def test_tasks_of_another_metric_count_for_less(views, measure, cells) -> None:
     assert found.share == pytest.approx(0.7 * float(expected.max()) ** 2, rel=1e-6)
 
 
+VALIDATION_ACCURACY = Metric("val_accuracy", "%", "maximize")
+
+
+@pytest.mark.parametrize(("slope", "counts"), [(1.0, 1.0), (-1.0, 0.1)], ids=["alike", "opposed"])
+def test_another_metric_counts_as_far_as_it_went_with_the_asked_one_elsewhere(
+    views, measure, cells, slope: float, counts: float
+) -> None:
+    truth = np.array([worth(cell) for cell in cells[:60]])
+    tasks = [
+        measure(cells[:60], truth, "elsewhere"),
+        measure(cells[:60], slope * truth, "elsewhere", VALIDATION_ACCURACY),
+        measure(cells[:60], truth, "third", VALIDATION_ACCURACY),
+    ]
+
+    found = RelatedTasks.of(tasks, views, Task("nasbench201", "own", ACCURACY))
+    assert found is not None
+
+    same, others = found.reliability[0], found.reliability[1:]
+    measured = [float(related([tasks[row]], views).reliability) for row in (1, 2)]
+    expected = sorted(counts * one for one in measured)
+    assert sorted(others.tolist()) == pytest.approx(expected, abs=0.02)
+    assert float(same) > 0.9
+
+
+def test_many_metrics_of_one_data_set_count_as_one_between_them(views, measure, cells) -> None:
+    truth = [worth(cell) for cell in cells[:60]]
+    attacked = [Metric(f"accuracy_under_attack_{number}", "%", "maximize") for number in range(4)]
+    tasks = [
+        measure(cells[:60], truth, "elsewhere"),
+        *(measure(cells[:60], truth, "elsewhere", one) for one in attacked),
+    ]
+
+    found = RelatedTasks.of(tasks, views, Task("nasbench201", "own", ACCURACY))
+    assert found is not None
+
+    squares = found.reliability.square()
+    assert float(squares[1:].sum()) == pytest.approx(float(squares[0]), rel=1e-5)
+
+
+def test_contrasts_are_how_opinions_differ_from_their_mean_so_that_products_are_their_covariance(
+    views, measure, cells
+) -> None:
+    tasks = [measure(cells[:60], noise(60, seed), str(seed)) for seed in range(3)]
+    found = replace(related(tasks, views), reliability=torch.ones(3), agreement=torch.ones(3))
+    opinions = torch.randn(7, 3, generator=torch.Generator().manual_seed(5))
+
+    contrasts = found.contrasts(opinions)
+
+    torch.testing.assert_close(contrasts @ contrasts.T, torch.cov(opinions), atol=1e-5, rtol=1e-5)
+
+
+def test_one_related_task_alone_shows_no_way_of_differing(views, measure, cells) -> None:
+    found = related([measure(cells[:60], noise(60, 1))], views)
+
+    assert not found.contrasts(torch.randn(5, 1)).any()
+
+
 @pytest.mark.parametrize(
     ("reliability", "expected"),
     [

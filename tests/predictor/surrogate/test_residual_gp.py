@@ -76,6 +76,38 @@ def test_forecasts_equal_the_textbook_posterior(count) -> None:
     np.testing.assert_allclose(std, expected_std, atol=1e-9)
 
 
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_what_is_left_open_of_several_equals_the_textbook_covariance(count) -> None:
+    rng = np.random.default_rng(count)
+    support, asked = inputs(rng, count), inputs(rng, 5)
+    targets, counts = torch.from_numpy(rng.normal(size=count)), rng.integers(1, 5, count).astype(float)
+    fitted = process(support, targets, counts)
+
+    covariance = fitted.covariance(asked)
+
+    inverse = np.linalg.inv(kernel(support, support, support) + np.diag(NOISE**2 / counts + JITTER))
+    across = kernel(support, support, asked)
+    np.testing.assert_allclose(covariance, kernel(support, asked, asked) - across.T @ inverse @ across, atol=1e-9)
+    _, std, _ = fitted.predict(asked)
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance) + NOISE**2), std, atol=1e-9)
+
+
+def test_the_mean_that_gradients_pass_through_is_the_mean() -> None:
+    rng = np.random.default_rng(5)
+    support, asked = inputs(rng, 9), inputs(rng, 4)
+    fitted = process(support, torch.from_numpy(rng.normal(size=9)), np.ones(9))
+    views = [view.clone().requires_grad_() for view in asked.views]
+
+    mean = fitted.differentiable_mean(GPInputs(asked.means, tuple(views)))
+    (slopes,) = torch.autograd.grad(mean.sum(), views[:1])
+
+    np.testing.assert_allclose(mean.detach(), fitted.predict(asked)[0], atol=1e-9)
+    step = torch.zeros_like(asked.views[0])
+    step[2, 1] = 1e-6
+    moved = fitted.predict(GPInputs(asked.means, (asked.views[0] + step, asked.views[1])))[0]
+    assert float(slopes[2, 1]) == pytest.approx(float((moved - mean.detach()).sum()) / 1e-6, abs=1e-5)
+
+
 def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
     rng = np.random.default_rng(0)
     support, targets, counts = (
@@ -271,6 +303,53 @@ def test_a_process_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
 
     for one, other in zip(fitted.predict(asked), rebuilt.predict(asked), strict=True):
         assert torch.equal(one, other)
+
+
+def test_contrasts_add_the_covariance_of_related_tasks() -> None:
+    rng = np.random.default_rng(15)
+    apart = rng.normal(size=(12, 4))
+    plain = inputs(rng, 12)
+    everything = GPInputs(plain.means, plain.views, torch.from_numpy(apart).float())
+    targets, known, asked = torch.from_numpy(rng.normal(size=8)), slice(0, 8), slice(8, 12)
+    factor = 0.6
+    hyper = torch.cat([raw(), torch.tensor([factor], dtype=torch.float64).log()])
+
+    gp = ResidualGP(hyper, everything.select(known), targets, torch.ones(8, dtype=torch.float64))
+    mean, std, _ = gp.predict(everything.select(asked))
+
+    frame = plain.select(known)
+    seen = apart.astype(np.float32).astype(np.float64)
+    total = kernel(frame, plain, plain) + factor**2 * seen @ seen.T
+    inverse = np.linalg.inv(total[:8, :8] + (NOISE**2 + JITTER) * np.eye(8))
+    off = targets.numpy() - plain.means[known, 0].numpy()
+    np.testing.assert_allclose(mean, plain.means[asked, 0].numpy() + total[8:, :8] @ inverse @ off, rtol=1e-9)
+    left = np.diag(total[8:, 8:] - total[8:, :8] @ inverse @ total[:8, 8:])
+    np.testing.assert_allclose(std, np.sqrt(left + NOISE**2), rtol=1e-7)
+
+
+def test_five_values_tell_which_way_of_differing_a_task_has_where_related_tasks_show_two() -> None:
+    rng = np.random.default_rng(16)
+    one, other = rng.normal(size=200), rng.normal(size=200)
+    truth = torch.from_numpy(one)
+    nothing = torch.zeros(200, 1, dtype=torch.float64)
+    blank = torch.zeros(200, 0, dtype=torch.float64)
+    shown = GPInputs(nothing, (blank,), torch.from_numpy(np.stack([one, other], axis=1)))
+    known, asked = slice(0, 5), slice(5, 200)
+
+    gp = ResidualGP.fit(shown.select(known), truth[known], torch.ones(5))
+    mean, _, _ = gp.predict(shown.select(asked))
+
+    assert float(torch.corrcoef(torch.stack([mean, truth[asked]]))[0, 1]) > 0.95
+
+
+def test_contrasts_of_those_asked_are_nothing_to_a_process_that_was_fitted_without() -> None:
+    rng = np.random.default_rng(17)
+    plain = inputs(rng, 12)
+    asked = GPInputs(plain.means[8:], tuple(view[8:] for view in plain.views), torch.ones(4, 3))
+    gp = process(plain.select(slice(0, 8)), torch.from_numpy(rng.normal(size=8)), np.ones(8))
+
+    for one, another in zip(gp.predict(asked), gp.predict(plain.select(slice(8, 12))), strict=True):
+        assert torch.equal(one, another)
 
 
 def test_of_several_opinions_the_one_that_is_right_counts_for_most() -> None:
