@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from predictor.architecture import Architecture
+from predictor.search.adam import Adam, clipped
 from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, State
 from predictor.search.breeding import Breeder
 from predictor.search.merit import RewardScale
@@ -67,7 +68,7 @@ class Controller(RememberingStrategy):
         self._breeder = Breeder(problem.space, self._history)
         generator = torch.Generator().manual_seed(int(self._rng.integers(2**31)))
         self.policy = Policy(self._steps, settings.hidden, generator)
-        self._optimizer = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
+        self._optimizer = Adam(list(self.policy.parameters()), settings.learning_rate)
         self._drawn: dict[str, Draw] = {}  # by hash, what is awaited
         self._batch: list[tuple[str, Draw]] = []
         self._baseline: float | None = None
@@ -111,17 +112,16 @@ class Controller(RememberingStrategy):
         baseline = float(rewards.mean()) if self._baseline is None else self._baseline
         draws = [draw for _, draw in self._batch]
         for _ in range(self._config.epochs if self._config.algorithm == "ppo" else 1):
-            self._optimizer.zero_grad()
-            policy_loss(self.policy, draws, rewards - baseline, self._config).backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.policy.parameters(), _MAX_NORM)
-            self._optimizer.step()
+            loss = policy_loss(self.policy, draws, rewards - baseline, self._config)
+            gradients = torch.autograd.grad(loss, list(self.policy.parameters()))
+            self._optimizer.step(clipped(gradients, _MAX_NORM))
         decay = self._config.baseline_decay ** len(draws)
         self._baseline = decay * baseline + (1.0 - decay) * float(rewards.mean())
 
     def _own_state(self) -> State:
         return {
             "parameters": tensors_as_text(dict(self.policy.state_dict())),
-            "moments": tensors_as_text(self._moments()),
+            "moments": tensors_as_text(self._optimizer.tensors()),
             "baseline": self._baseline,
             "drawn": [[name, list(draw.path), draw.log_probability] for name, draw in self._drawn.items()],
             "batch": [[name, list(draw.path), draw.log_probability] for name, draw in self._batch],
@@ -129,23 +129,10 @@ class Controller(RememberingStrategy):
 
     def _restore_own(self, state: Mapping[str, Any]) -> None:
         self.policy.load_state_dict(tensors_from_text(state["parameters"]))
-        self._restore_moments(tensors_from_text(state["moments"]))
+        self._optimizer.restore(tensors_from_text(state["moments"]))
         self._baseline = None if state["baseline"] is None else float(state["baseline"])
         self._drawn = dict(_read_draw(one) for one in state["drawn"])
         self._batch = [_read_draw(one) for one in state["batch"]]
-
-    def _moments(self) -> dict[str, torch.Tensor]:
-        """What Adam remembers, by parameter."""
-        remembered = self._optimizer.state_dict()["state"]
-        return {f"{number}.{name}": tensor for number, own in remembered.items() for name, tensor in own.items()}
-
-    def _restore_moments(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        remembered: dict[int, dict[str, torch.Tensor]] = {}
-        for key, tensor in tensors.items():
-            number, name = key.split(".")
-            remembered.setdefault(int(number), {})[name] = tensor
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": remembered, "param_groups": groups})
 
 
 def policy_loss(

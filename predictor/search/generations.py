@@ -17,6 +17,8 @@ from predictor.search.breeding import Breeder
 from predictor.search.remembering import RememberingStrategy
 from predictor.search.settings import StrategySettings, setting
 
+_MAX_COURTED = 4
+
 
 @dataclass(frozen=True)
 class GenerationSettings(StrategySettings):
@@ -74,10 +76,15 @@ class GenerationalStrategy(RememberingStrategy):
         child = self._parent().architecture
         has_two = len(self._parents) > 1 and self._rng.random() < chance.crossover_rate
         if has_two:
-            child = space.crossover(child, self._parent().architecture, self._rng)
+            child = space.crossover(child, self._partner(child), self._rng)
         if not has_two or self._rng.random() < chance.mutation_rate:
             child = space.mutate(child, self._rng)
         return child
+
+    def _partner(self, first: Architecture) -> Architecture:
+        """Another parent, unless fitness makes that too unlikely."""
+        drawn = (self._parent().architecture for _ in range(_MAX_COURTED))
+        return next((one for one in drawn if one != first), first)
 
     def _learn(self, outcome: Outcome, is_first: bool) -> None:
         if outcome.fidelity != 1.0 or not is_first:

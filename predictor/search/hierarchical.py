@@ -76,11 +76,13 @@ class HierarchicalSearch(RememberingStrategy):
         return steps_refusal(problem, cls.name)
 
     def _propose(self, count: int, forecaster: Forecaster | None) -> list[Proposal]:
-        level, most = self._drawn_level()
-        chosen = self._tried(level) if forecaster is None else self._guided(level, min(count, most), forecaster)
-        for one in chosen:
-            self._paths.setdefault(one.architecture.hash, one.path)
-        return [Proposal(one.architecture, origin=one.origin) for one in chosen] or self._random_proposal()
+        drawn, most = self._drawn_level()
+        for level in self.levels[self.levels.index(drawn) :]:  # a finer one where a coarse one is exhausted
+            chosen = self._tried(level) if forecaster is None else self._guided(level, min(count, most), forecaster)
+            if chosen:
+                self._paths.update((one.architecture.hash, one.path) for one in chosen)
+                return [Proposal(one.architecture, origin=one.origin) for one in chosen]
+        return self._random_proposal()
 
     def _drawn_level(self) -> tuple[Level, int]:
         """The finest level that has begun, or a coarser one; and how many proposals it may make before that is drawn again."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -146,6 +147,9 @@ def tensors_as_text(tensors: dict[str, Tensor]) -> str:
 
 
 def tensors_from_text(text: str) -> dict[str, Tensor]:
-    """What `tensors_as_text` wrote; raises whatever another text causes."""
-    tensors: dict[str, Tensor] = load(base64.b64decode(text, validate=True))
+    """What `tensors_as_text` wrote; raises ValueError if it is another text."""
+    try:
+        tensors: dict[str, Tensor] = load(base64.b64decode(text, validate=True))
+    except SafetensorError as error:
+        raise ValueError(f"expected tensors, got {error}") from error
     return tensors

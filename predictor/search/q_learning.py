@@ -1,8 +1,13 @@
 """Tabular Q-learning (Baker et al., "Designing Neural Network Architectures using Reinforcement Learning", ICLR 2017: MetaQNN).
 
-A state is a partial architecture, as much of it as the table can tell: the step that is next and the last few decisions. An
-action is the next decision. The reward, between 0 and 1 from the worst to the best known, comes with the whole architecture;
-nothing is discounted. Actions are greedy but for a share that falls on a schedule; after every outcome others are replayed.
+A state is a partial architecture, as much of it as the table can tell: the step that is next and the last decision, as in the
+paper, or more of them. An action is the next decision. The reward, between 0 and 1 from the worst to the best known, comes with
+the whole architecture; nothing is discounted. Actions are greedy but for a share that falls on a schedule; after every outcome
+others are replayed.
+
+Where a state does not tell the whole beginning, what follows from it says little of the decisions before it, and through the
+table alone they would never be credited. So targets mix in the reward itself: Q(λ) after Peng & Williams ("Incremental Multi-Step
+Q-Learning", Machine Learning 1996), with λ called `trace`.
 
 It learns off policy: from what it is told of any architecture, whoever proposed it.
 """
@@ -32,7 +37,13 @@ class QLearningSettings(StrategySettings):
 
     learning_rate: float = setting(0.1, "How far a value moves towards what was seen.", low=1e-4, high=1.0)
     window: int = setting(
-        2, "How many of the last decisions a state tells; many make it the whole beginning.", low=0, high=2_000
+        1, "How many of the last decisions a state tells; many make it the whole beginning.", low=0, high=2_000
+    )
+    trace: float = setting(
+        0.9,
+        "How much of the reward itself reaches earlier decisions; 0: through the table alone, as in the paper.",
+        low=0.0,
+        high=1.0,
     )
     replay: int = setting(32, "Outcomes that are learned from again after each new one.", low=0, high=10_000)
     exploration: int = setting(20, "Proposals that are drawn at random first.", low=0, high=1_000_000)
@@ -129,7 +140,8 @@ class QLearning(RememberingStrategy):
         for move in reversed(self._moves_of(name)):
             values = self._values.setdefault(move.state, [_INITIAL_VALUE] * move.num_options)
             values[move.option] += self._config.learning_rate * (target - values[move.option])
-            target = max(values[option] for option in move.options)
+            best = max(values[option] for option in move.options)
+            target = self._config.trace * target + (1.0 - self._config.trace) * best
 
     def _moves_of(self, name: str) -> list[_Move]:
         """The decisions behind a known architecture, less those that had no alternative."""

@@ -98,7 +98,7 @@ class RememberingStrategy(SearchStrategy):
             restored._rng = restored_generator(state["generator"])
             restored._history.restore(state["history"])
             restored._restore_own(state["own"])
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, PredictorError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, PredictorError) as error:
             raise SearchError(
                 f"{self.name}: expected what its `state` returned, got another document: {error!r}"
             ) from error
