@@ -8,7 +8,7 @@ anywhere. In the view `task` a version answers that has not seen the asked data 
     python scripts/compare_search.py --tables DIR --seeds 5 --budget 100     what is missing
     python scripts/compare_search.py --report                                tables and a picture of what is there
 
-Results do not know of changes of the code: remove what a changed strategy found before.
+Results know of changes of versions and of the code that adapts them, not of those of strategies: remove what a changed one found.
 """
 
 from __future__ import annotations

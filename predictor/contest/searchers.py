@@ -13,6 +13,7 @@ from predictor.baselines.base import Baseline, FewShotPredictor
 from predictor.baselines.features import Features
 from predictor.baselines.forest import Forest
 from predictor.contest.fingerprints import digest
+from predictor.contest.ours import own_fingerprint
 from predictor.contest.search_cases import SearchedTask
 from predictor.contest.search_results import SearchResult
 from predictor.contest.tree_parzen import decisions_of, tree_parzen_search
@@ -122,12 +123,12 @@ def ours(version: MetaPredictor) -> list[Searcher]:
     def predictor_for(asked: SearchedTask) -> FewShotPredictor:
         return WithRelated(Sloping(version), asked.table.task, asked.problem.space, asked.related)
 
-    shared = SharedPredictor(predictor_for)
+    shared, known = SharedPredictor(predictor_for), own_fingerprint(version)
     return [
         Searcher(
             f"{OURS}, {name}",
             "ours",
-            digest(_REVISION, name, str(settings), version.version),
+            digest(_REVISION, name, str(settings), known),
             strategy_info(strategy).unsupported,
             Forecasting(strategy, settings, shared),
         )
