@@ -10,6 +10,7 @@ from app.access.endpoints import router as access
 from app.architectures.endpoints import router as architectures
 from app.bulk.endpoints import router as bulk
 from app.candidates.endpoints import router as candidates
+from app.explanations.endpoints import router as explanations
 from app.fine_tunes.endpoints import router as fine_tunes
 from app.guarded_routes import GuardedRoute, Role, check_rules, rule_of
 from app.health.endpoints import router as health
@@ -41,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     observation_posts,
     observations,
     candidates,
+    explanations,
     trials,
     architectures,
     jobs,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -23,12 +22,13 @@ from app.access.callers import SYSTEM
 from app.cli_access import key_app, project_app, show_audit
 from app.cli_care import back_up, examine, restore
 from app.cli_data import best, export, import_export, pareto
+from app.cli_explanations import explain
 from app.cli_measure import measure
 from app.cli_operations import jobs_app, model_app
 from app.cli_searches import search_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
-from app.console import JsonOption, UrlOption, named_value, print_json, reported_errors
+from app.console import JsonOption, UrlOption, named_value, notation, print_json, reported_errors
 from app.database import Database
 from app.formats.conversion import dag_document
 from app.main import create_app
@@ -58,6 +58,7 @@ app.command("best")(best)
 app.command("pareto")(pareto)
 app.command("export")(export)
 app.command("measure")(measure)
+app.command("explain")(explain)
 app.command("doctor")(examine)
 app.command("backup")(back_up)
 app.command("restore")(restore)
@@ -259,7 +260,7 @@ def predict(
     """Forecasts architectures, the best first."""
     with reported_errors(), Client(url) as client:
         lines = architectures or ([] if onnx else [line.strip() for line in sys.stdin if line.strip()])
-        answer = client.predict(task, [*map(_notation, lines), *(onnx or [])])
+        answer = client.predict(task, [*map(notation, lines), *(onnx or [])])
         if as_json:
             print_json(answer)
             return
@@ -408,15 +409,6 @@ def _follow(client: Client, fine_tune_id: int) -> None:
         )
     verdict = "promoted" if document["is_promoted"] else "not promoted"
     typer.echo(f"model version {document['model_version']}: {verdict} ({document['decision']})")
-
-
-def _notation(line: str) -> Any:
-    if line[:1] not in ("{", "["):
-        return line
-    try:
-        return json.loads(line)
-    except ValueError:
-        return line
 
 
 def main() -> None:

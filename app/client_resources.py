@@ -104,6 +104,14 @@ class ResourceRequests(
         notations = as_notations(architectures, example_inputs)
         return self._call("POST", f"/v1/tasks/{task}/predictions", {"architectures": notations})
 
+    def explain(
+        self, task: str, architectures: Any = (), method: str | None = None, example_inputs: Any = None, **members: Any
+    ) -> AnswerT:
+        """Which operations and edges forecasts hang on: one architecture or several, as `predict` takes them, by `swaps`, `shapley` or
+        `integrated_gradients`. `members` may have options and, for what choices are worth on average, task_summary=True."""
+        body = {"architectures": as_notations(architectures, example_inputs), "method": method, **members}
+        return self._call("POST", f"/v1/tasks/{task}/explanations", body)
+
     def candidates(self, task: str, k: int = 10, **query: Any) -> AnswerT:
         """What to measure next; `query` may have acquisition, kappa, diversity, constraint (a list), pool and seed."""
         return self._call("GET", f"/v1/tasks/{task}/candidates", query={"k": k, **query})
@@ -165,6 +173,10 @@ class TaskRequests(Generic[AnswerT, ItemsT]):
     def predict(self, architectures: Any, example_inputs: Any = None) -> AnswerT:
         """Forecasts architectures: notations, ONNX files or modules."""
         return self._client.predict(self._name, architectures, example_inputs)
+
+    def explain(self, architectures: Any = (), method: str | None = None, **members: Any) -> AnswerT:
+        """Which operations and edges forecasts hang on."""
+        return self._client.explain(self._name, architectures, method, **members)
 
     def candidates(self, k: int = 10, **query: Any) -> AnswerT:
         """What to measure next."""

@@ -23,6 +23,16 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def notation(text: str) -> Any:
+    """An architecture as somebody typed it: decoded where it is JSON."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """In columns as wide as what is in them; None is a dash, numbers are short."""
     cells = [list(titles), *([_cell(value) for value in row] for row in rows)]

@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     from predictor.evaluate.registry import evaluator_from_json
     from predictor.evaluate.source import pytorch_source
     from predictor.evaluate.table_evaluator import TableEvaluator
+    from predictor.explain.gradients import GradientConfig, GradientExplanation, explain_gradients
+    from predictor.explain.reading import decision_names, parts_of
+    from predictor.explain.shapley import ShapleyConfig, ShapleyExplanation, explain_shapley
+    from predictor.explain.summary import TaskSummary, summarise
+    from predictor.explain.swaps import SwapExplanation, explain_swaps
     from predictor.fine_tuning import (
         Cancelled,
         FineTuneCheckpoints,
@@ -126,6 +131,18 @@ _HOMES = {
     "evaluator_from_json": "predictor.evaluate.registry",
     "pytorch_source": "predictor.evaluate.source",
     "TableEvaluator": "predictor.evaluate.table_evaluator",
+    "GradientConfig": "predictor.explain.gradients",
+    "GradientExplanation": "predictor.explain.gradients",
+    "explain_gradients": "predictor.explain.gradients",
+    "decision_names": "predictor.explain.reading",
+    "parts_of": "predictor.explain.reading",
+    "ShapleyConfig": "predictor.explain.shapley",
+    "ShapleyExplanation": "predictor.explain.shapley",
+    "explain_shapley": "predictor.explain.shapley",
+    "TaskSummary": "predictor.explain.summary",
+    "summarise": "predictor.explain.summary",
+    "SwapExplanation": "predictor.explain.swaps",
+    "explain_swaps": "predictor.explain.swaps",
     "Cancelled": "predictor.fine_tuning",
     "FineTuneCheckpoints": "predictor.fine_tuning",
     "FineTuneConfig": "predictor.fine_tuning",
@@ -206,6 +223,8 @@ __all__ = [
     "FineTuneResult",
     "Forecaster",
     "FormatError",
+    "GradientConfig",
+    "GradientExplanation",
     "Interrupted",
     "InvalidDefinitionError",
     "InvalidGraphError",
@@ -235,14 +254,18 @@ __all__ = [
     "SearchSpace",
     "SearchSpaceError",
     "SearchStrategy",
+    "ShapleyConfig",
+    "ShapleyExplanation",
     "ShippedTask",
     "SmoothRelaxation",
     "SpaceTooLargeError",
     "StrategyInfo",
     "SupportSet",
+    "SwapExplanation",
     "TableEvaluator",
     "Task",
     "TaskError",
+    "TaskSummary",
     "TooSymmetricError",
     "UnbuildableError",
     "UnknownSearchSpaceError",
@@ -252,8 +275,12 @@ __all__ = [
     "build_network",
     "built_in_search_spaces",
     "compare",
+    "decision_names",
     "declared_search_space",
     "evaluator_from_json",
+    "explain_gradients",
+    "explain_shapley",
+    "explain_swaps",
     "fine_tune",
     "hypervolume",
     "kendall_tau",
@@ -262,6 +289,7 @@ __all__ = [
     "measured_from_json",
     "non_dominated",
     "pack",
+    "parts_of",
     "pytorch_source",
     "reference_point",
     "request_document",
@@ -272,6 +300,7 @@ __all__ = [
     "strategies",
     "strategy_info",
     "strategy_names",
+    "summarise",
     "unpack",
     "value_of",
 ]

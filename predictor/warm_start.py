@@ -56,11 +56,11 @@ def observed_affinity(first: MeasuredTask, second: MeasuredTask) -> float | None
         return None
     step = max(len(pairs) // _MAX_COMPARED, 1)
     signs = first.task.metric.sign, second.task.metric.sign
-    ranks = [
+    own, other = (
         np.argsort(np.argsort(sign * np.array(column)))
         for sign, column in zip(signs, zip(*pairs[::step], strict=True), strict=True)
-    ]
-    return max(0.0, float(np.corrcoef(*ranks)[0, 1]))
+    )
+    return max(0.0, float(np.corrcoef(own, other)[0, 1]))
 
 
 @dataclass(frozen=True)
@@ -174,4 +174,4 @@ class WarmStart:
 
 
 def _standardised(values: Array) -> Array:
-    return (values - values.mean()) / max(float(values.std()), 1e-12)
+    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-12))

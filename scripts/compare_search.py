@@ -8,7 +8,7 @@ anywhere. In the view `task` a version answers that has not seen the asked data 
     python scripts/compare_search.py --tables DIR --seeds 5 --budget 100     what is missing
     python scripts/compare_search.py --report                                tables and a picture of what is there
 
-Results do not know of changes of the code: remove what a changed strategy found before.
+Results know of changes of versions and of the code that adapts them, not of those of strategies: remove what a changed one found.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from predictor.contest.entrants import Tables
 from predictor.contest.search_cases import VIEWS, SearchedTask, search_cases, searched_task
 from predictor.contest.search_report import plot_searches, search_report
 from predictor.contest.search_results import SearchKey, SearchResults
-from predictor.contest.searchers import Peers, Searcher, measuring, ours
+from predictor.contest.searchers import MEASURED, Peers, Searcher, measuring, ours
 from predictor.contest.versions import directory_of, version_for
 from predictor.errors import CheckpointError
-from predictor.search.plain import PLAIN_STRATEGIES
 
 TITLES = {"task": "The task left out of meta-training", "space": "The whole space left out of meta-training"}
 
@@ -73,7 +72,7 @@ def searchers_of(asked: SearchedTask, args: argparse.Namespace, peers: list[Sear
     """Those that are asked for and can search the task's space."""
     version = version_of(asked.case, args.versions)
     every = [*(ours(version) if version else []), *peers]
-    every += [measuring(one.name) for one in PLAIN_STRATEGIES]
+    every += [measuring(name) for name in MEASURED]
     wanted = [one for one in every if fits(args.searchers, one.name, one.kind)]
     return [one for one in wanted if one.refusal(asked.problem) is None]
 

@@ -13,6 +13,7 @@ from predictor.baselines.base import Baseline, FewShotPredictor
 from predictor.baselines.features import Features
 from predictor.baselines.forest import Forest
 from predictor.contest.fingerprints import digest
+from predictor.contest.ours import own_fingerprint
 from predictor.contest.search_cases import SearchedTask
 from predictor.contest.search_results import SearchResult
 from predictor.contest.tree_parzen import decisions_of, tree_parzen_search
@@ -29,6 +30,9 @@ Kind = Literal["ours", "measured", "peer"]
 
 OURS = "Archcast"
 EVOLUTION = "evolution"
+MEASURED = (*(one.name for one in PLAIN_STRATEGIES), "has")
+"""Strategies that can do without forecasts."""
+
 TPE = "Optuna TPE"
 FOREST, ENSEMBLE = "random forest", "ensemble on paths"
 _AT_A_TIME = 5  # proposals between two adaptations
@@ -101,9 +105,10 @@ WITH_FORECASTS: Mapping[str, tuple[str, Settings]] = {
     "bayesian, Thompson": ("bayesian", {"acquisition": "thompson"}),
     "bayesian, UCB": ("bayesian", {"acquisition": "ucb"}),
     "gradient": ("gradient", {}),
+    "hierarchical": ("has", {}),
     "best forecast": ("bayesian", {"acquisition": "mean", "diversity": 0.0}),
 }
-"""Strategies that need a forecaster, with their settings; every plain strategy is guided besides."""
+"""Strategies that ask the forecaster themselves, with their settings; every plain strategy is guided besides."""
 
 
 def forecasting_settings() -> dict[str, tuple[str, Settings]]:
@@ -118,12 +123,12 @@ def ours(version: MetaPredictor) -> list[Searcher]:
     def predictor_for(asked: SearchedTask) -> FewShotPredictor:
         return WithRelated(Sloping(version), asked.table.task, asked.problem.space, asked.related)
 
-    shared = SharedPredictor(predictor_for)
+    shared, known = SharedPredictor(predictor_for), own_fingerprint(version)
     return [
         Searcher(
             f"{OURS}, {name}",
             "ours",
-            digest(_REVISION, name, str(settings), version.version),
+            digest(_REVISION, name, str(settings), known),
             strategy_info(strategy).unsupported,
             Forecasting(strategy, settings, shared),
         )

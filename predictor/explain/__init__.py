@@ -5,4 +5,5 @@ swaps           the forecast with one part decided otherwise
 shapley         how a forecast's distance from the average is shared among the parts
 gradients       integrated gradients: the share of every node and edge, from one forecast's derivatives
 summary         what each choice is worth on average over a space
+wording         effects in words
 """

@@ -11,7 +11,7 @@ Parameters and FLOPs that an architecture states hold for no other one; they are
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,7 +34,7 @@ from predictor.wiring import Edges
 
 _NUM_SEEN = 64  # architectures that tell which operations a space uses
 _MAX_DRAWS = 100
-_MAX_NODES = 200
+_MAX_NODES = 100
 _EDGE_RATE = 0.3  # share of the edges that a variant lacks, where it may
 _PRESENT, _GONE = "there", "gone"
 
@@ -51,27 +51,26 @@ class GraphParts(Parts[GraphVariant]):
     """Every operation but inputs and outputs is a part, and so is every edge that may go.
 
     Raises:
-        ExplanationError: if the graph has more than 200 nodes.
+        ExplanationError: if the graph has more than 100 nodes.
         NotInSpaceError: if the space cannot express the architecture.
     """
 
-    def __init__(self, space: SearchSpace, architecture: Architecture) -> None:
+    def __init__(self, space: SearchSpace, architecture: Architecture, check: Callable[[], None]) -> None:
+        space.format(architecture)
         if architecture.num_nodes > _MAX_NODES:
             raise ExplanationError(
                 f"expected a graph of at most {_MAX_NODES} nodes, got one of {architecture.num_nodes}"
             )
         self._space = space
-        space.format(architecture)
         self._own = _plain(architecture.canonical())
         self.architecture = self._named(self._own)
-        self._edits = self._all_edits()
+        self._edits = self._all_edits(check)
         self.parts = tuple(self._part(at) for at in self._edits)
 
     def choices(self, number: int) -> list[Choice]:
-        part, edits = self.parts[number], list(self._edits.values())[number]
-        made = {_told(edit): self._tried(apply(self._own, edit)) for edit in edits}
-        found = [Choice(label, candidate) for label, candidate in made.items() if candidate is not None]
-        return [Choice(part.chosen, self.architecture, True), *found]
+        made = {_told(edit): candidate for edit, candidate in list(self._edits.values())[number]}
+        own = Choice(self.parts[number].chosen, self.architecture, True)
+        return [own, *(Choice(label, candidate) for label, candidate in made.items())]
 
     def variant(self, rng: np.random.Generator) -> GraphVariant:
         for _ in range(_MAX_DRAWS):
@@ -96,9 +95,9 @@ class GraphParts(Parts[GraphVariant]):
         ends = f"{self._own.operations[source].kind} → {self._own.operations[target].kind}"
         return Part("edge", f"edge {source}→{target} ({ends})", _PRESENT, at)
 
-    def _all_edits(self) -> dict[tuple[int, ...], list[Edit]]:
-        """By node or edge; only those whose result the space expresses, and only places that have any."""
-        found: dict[tuple[int, ...], list[Edit]] = {}
+    def _all_edits(self, check: Callable[[], None]) -> dict[tuple[int, ...], list[tuple[Edit, Architecture]]]:
+        """By node or edge, with what comes of them; only what the space expresses, and only places that have any."""
+        found: dict[tuple[int, ...], list[tuple[Edit, Architecture]]] = {}
         for edit in (*self._replacements(), *every_edit(self._own)):
             match edit:
                 case SetOperation(node, _) | RemoveNode(node):
@@ -107,8 +106,10 @@ class GraphParts(Parts[GraphVariant]):
                     at = (source, target)
                 case _:
                     continue
-            if self._tried(apply(self._own, edit)) is not None:
-                found.setdefault(at, []).append(edit)
+            check()
+            candidate = self._tried(apply(self._own, edit))
+            if candidate is not None:
+                found.setdefault(at, []).append((edit, candidate))
         return dict(sorted(found.items(), key=lambda one: (len(one[0]), one[0])))
 
     def _replacements(self) -> Iterable[Edit]:
@@ -119,7 +120,7 @@ class GraphParts(Parts[GraphVariant]):
 
     def _drawn_operations(self, rng: np.random.Generator) -> Iterable[Operation]:
         for node, operation in enumerate(self._own.operations):
-            others = [edit.operation for edit in self._edits.get((node,), ()) if isinstance(edit, SetOperation)]
+            others = [edit.operation for edit, _ in self._edits.get((node,), ()) if isinstance(edit, SetOperation)]
             yield (operation, *others)[int(rng.integers(1 + len(others)))]
 
     def _drawn_edges(self, rng: np.random.Generator) -> frozenset[tuple[int, int]]:
@@ -147,6 +148,9 @@ class GraphParts(Parts[GraphVariant]):
             return None
 
     def _named(self, candidate: Architecture) -> Architecture:
+        if self._space.is_open:  # any graph will do that has a canonical form, and writing it takes twice the time
+            _ = candidate.hash
+            return candidate
         return self._space.parse(self._space.format(candidate))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from predictor.architecture import Architecture
+from predictor.explain.asking import never
 from predictor.explain.decision_parts import DecisionParts
 from predictor.explain.declared_parts import DeclaredParts
 from predictor.explain.graph_parts import GraphParts
@@ -13,8 +15,8 @@ from predictor.search_spaces.base import DecisionSpace, SearchSpace
 from predictor.search_spaces.declared import DeclaredSpace
 
 
-def parts_of(space: SearchSpace, architecture: Architecture) -> Parts[Any]:
-    """Decisions where the space has some; operations and edges of the graph otherwise.
+def parts_of(space: SearchSpace, architecture: Architecture, check: Callable[[], None] = never) -> Parts[Any]:
+    """Decisions where the space has some; operations and edges of the graph otherwise. `check` as in `asking`.
 
     Raises:
         NotInSpaceError: if the space cannot express the architecture.
@@ -24,7 +26,7 @@ def parts_of(space: SearchSpace, architecture: Architecture) -> Parts[Any]:
         return DecisionParts(space, architecture)
     if isinstance(space, DeclaredSpace):
         return DeclaredParts(space, architecture)
-    return GraphParts(space, architecture)
+    return GraphParts(space, architecture, check)
 
 
 def decision_names(space: SearchSpace) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def explain_shapley(
     """The value of every part.
 
     Raises:
-        ExplanationError: if there are too many parts for the least sample, or no mixtures that the space has.
+        ExplanationError: if no mixtures of the architecture with others are in the space.
     """
     asked, count = Asked(forecaster, check), len(parts.parts)
     own = float(asked.values([parts.architecture])[0])
@@ -124,11 +124,7 @@ def _by_orders(
 ) -> tuple[Values, Values]:  # (P, D), (P,)
     """One row for each pair of orders."""
     count = len(parts.parts)
-    num_pairs = min(config.num_pairs, MAX_FORECASTS // (2 * count + 2))
-    if num_pairs < _FEWEST_PAIRS:
-        raise ExplanationError(
-            f"expected so few parts that {_FEWEST_PAIRS} pairs of orders fit into {MAX_FORECASTS} forecasts, got {count}"
-        )
+    num_pairs = min(config.num_pairs, MAX_FORECASTS // (2 * count + 2))  # 12 of the largest space that can be declared
     rows, bases = [], []
     for _ in range(num_pairs):
         order = rng.permutation(count)

@@ -86,11 +86,13 @@ class SmoothForecast:
         if self._process is None:
             return self._blended(mean, opinions)
         neighbourhoods = differentiable_neighbourhood_features(nodes, adjacency, mask)
-        own_opinions = () if self._around.related is None else (opinions[:, 1:],)
+        related, each = self._around.related, opinions[:, 1:]
+        contrasts = None if related is None else related.contrasts(each.float()).double()
+        own_opinions = () if related is None else (each,)
         views = (embedding, relative, neighbourhoods, decisions, *own_opinions, counted.sum(1))
         means = torch.cat([mean[:, None], opinions], 1)
         known = len(self._process.support.views)  # kept adaptations may lack counts
-        return self._process.differentiable_mean(GPInputs(means, views[:known]))
+        return self._process.differentiable_mean(GPInputs(means, views[:known], contrasts))
 
     def _blended(self, mean: Tensor, opinions: Tensor) -> Tensor:
         related = self._around.related

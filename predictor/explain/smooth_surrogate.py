@@ -66,10 +66,9 @@ class SmoothSurrogate:
         return mixed.transpose(1, 2).reshape(batch, num_nodes, width)
 
     def _pooled(self, x: Tensor, mask: Tensor) -> Tensor:
-        lowest = x.detach().amin(
-            1, keepdim=True
-        )  # what is not there is never the peak; what is there to a share may be
-        total, peak = x.sum(1), torch.lerp(lowest.expand_as(x), x, mask[..., None].expand_as(x)).amax(1)
+        # what is not there is as low as the lowest, never the peak; what is there to a share is in between
+        lowest = x.amin(1, keepdim=True).expand_as(x)
+        total, peak = x.sum(1), torch.lerp(lowest, x, mask[..., None].expand_as(x)).amax(1)
         return self._affine("encoder.pooled", torch.cat([total / mask.sum(1, keepdim=True), total / 10.0, peak], -1))
 
     def _two_layers(self, name: str, x: Tensor) -> Tensor:

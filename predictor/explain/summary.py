@@ -18,6 +18,7 @@ from predictor.errors import ExplanationError
 from predictor.explain.asking import Asked, Forecaster, never
 from predictor.explain.parts import Choice, Parts
 from predictor.explain.reading import parts_of
+from predictor.explain.wording import in_unit, verdict
 from predictor.search_spaces.base import SearchSpace
 from predictor.tasks import Metric
 
@@ -36,14 +37,10 @@ class AverageEffect:
 
     def sentence(self, metric: Metric) -> str:
         """The same in words."""
-        better = "better" if self.effect * metric.sign > 0 else "worse"
-        is_clear = self.std_error is not None and abs(self.effect) > 2.0 * self.std_error
-        verdict = f"{better} than" if is_clear else "not clearly different from"
-        unit = "percentage points" if metric.unit in ("%", "percent") else f"{metric.unit} of {metric.name}"
         error = "unknown" if self.std_error is None else f"{self.std_error:.2g}"
         return (
-            f"{self.label} as {self.group} is worth {self.effect:+.3g} {unit} here (standard error {error}), "
-            f"{verdict} the average choice there."
+            f"{self.label} as {self.group} is worth {in_unit(self.effect, metric)} here (standard error {error}), "
+            f"{verdict(self.effect, self.std_error, metric)} the average choice there."
         )
 
 
@@ -87,7 +84,7 @@ def summarise(
     parts = []
     for architecture in drawn:
         check()
-        parts.append(parts_of(space, architecture))
+        parts.append(parts_of(space, architecture, check))
     every = [[one.choices(number) for number in range(len(one.parts))] for one in parts]
     asked = Asked(forecaster, check)
     means = asked.values([one.architecture for one in parts])

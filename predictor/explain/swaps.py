@@ -17,6 +17,8 @@ import numpy as np
 from predictor.architecture import Architecture
 from predictor.explain.asking import Asked, Forecaster, never
 from predictor.explain.parts import Part, Parts
+from predictor.explain.wording import in_unit
+from predictor.tasks import Metric
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class PartSwaps:
     def spread(self) -> float:
         """Standard deviation of the forecasts over all ways to decide the part."""
         return float(np.std([0.0, *(one.effect for one in self.swaps)]))
+
+    def sentence(self, metric: Metric) -> str:
+        """The worth in words, and the best swap if it is an improvement."""
+        best = max(self.swaps, key=lambda one: metric.sign * one.effect)
+        better = f"; {best.label} would change it by {in_unit(best.effect, metric)}"
+        return (
+            f"{self.part.chosen} as {self.part.name} is worth {in_unit(self.worth, metric)} here, against the average "
+            f"alternative{better if metric.sign * best.effect > 0.0 else ''}."
+        )
 
 
 @dataclass(frozen=True)

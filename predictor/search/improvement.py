@@ -99,7 +99,7 @@ def select_by_hypervolume(
 
 
 def _scale(std: Array) -> Array:  # (Q, M) -> (M,)
-    return np.maximum(std.mean(axis=0), 1e-12)
+    return np.asarray(np.maximum(std.mean(axis=0), 1e-12))
 
 
 def _joint_gain(draws: Array, joint: list[int], boxes: tuple[Array, Array]) -> Array:  # (S, Q, M) -> (S, Q)

@@ -86,9 +86,7 @@ class Selector:
                 goodness, forecast.std, float(goodness.max()) if best is None else metric.sign * best
             )
             return improvement + np.log(np.maximum(feasibility, 1e-300))  # Gardner et al., ICML 2014: the product
-        values = acquisition_values(
-            settings.acquisition, forecast, metric.direction, best, rng, settings.kappa
-        )
+        values = acquisition_values(settings.acquisition, forecast, metric.direction, best, rng, settings.kappa)
         return _where_feasible(values, feasibility)
 
     def _by_hypervolume(
@@ -134,7 +132,7 @@ def _spread_over(
 
 
 def _standardised(values: Array) -> Array:
-    return (values - values.mean()) / max(float(values.std()), 1e-12)
+    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-12))
 
 
 def _where_feasible(scores: Array, feasibility: Array) -> Array:

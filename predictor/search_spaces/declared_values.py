@@ -242,7 +242,7 @@ class Range(Domain):
         return iter((self.low, self.high))
 
     def spread(self, count: int) -> list[Value]:
-        return list(dict.fromkeys(self._at(unit) for unit in np.linspace(0.0, 1.0, count).tolist()))
+        return list(dict.fromkeys(self.at(unit) for unit in np.linspace(0.0, 1.0, count).tolist()))
 
     def sample(self, rng: np.random.Generator) -> Value:
         return self.at(rng.uniform())

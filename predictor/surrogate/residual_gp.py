@@ -222,10 +222,7 @@ class ResidualGP:
         """The mean of `predict`, through which gradients pass; slower, and for few at a time."""
         hyper, blend = self._hyper, asked.means @ self._hyper.shares
         total = hyper.slope.square() * torch.outer(blend, self._mean) + hyper.offset.square()  # (Q, S)
-        for number, (own, other) in enumerate(zip(self._placed.views, self._in_frames(asked).views, strict=True)):
-            if own.shape[1]:
-                total = total + _likeness(other, own, hyper, number)
-        mean: Tensor = blend + total @ self._weights
+        mean: Tensor = blend + (total + _likeness(self._in_frames(asked), self._placed, hyper)) @ self._weights
         return mean
 
     def covariance(self, asked: GPInputs) -> Tensor:  # (Q, Q)
@@ -233,11 +230,8 @@ class ResidualGP:
         with torch.no_grad():
             hyper, blend, placed = self._hyper, asked.means @ self._hyper.shares, self._in_frames(asked)
             own = hyper.slope.square() * torch.outer(blend, blend) + hyper.offset.square()
-            for number, view in enumerate(placed.views):
-                if view.shape[1]:
-                    own = own + _likeness(view, view, hyper, number)
             known = torch.cat(self._factor.solve(self._prior(placed, blend)))  # (S, Q)
-            left: Tensor = own - known.T @ known
+            left: Tensor = own + _likeness(placed, placed, hyper) - known.T @ known
             return left
 
     @cached_property
@@ -270,11 +264,17 @@ class ResidualGP:
             return self._factor.squared_lengths(torch.eye(len(self.targets), dtype=self.targets.dtype))
 
 
-def _likeness(first: Tensor, second: Tensor, hyper: _Hyperparameters, number: int) -> Tensor:  # placed -> (Q, S)
-    """Both kernels of one view."""
-    reach = torch.cdist(first, second) * (math.sqrt(3.0) / hyper.lengths[number])
-    matern = hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
-    return matern + 2.0 * hyper.linear_weights[number].square() * (first @ second.T)
+def _likeness(first: GPInputs, second: GPInputs, hyper: _Hyperparameters) -> Tensor:  # placed -> (Q, S)
+    """The kernels of all views and of contrasts, through which gradients pass."""
+    total = torch.zeros(len(first.means), len(second.means), dtype=torch.float64)
+    if hyper.contrast is not None and first.contrasts is not None and second.contrasts is not None:
+        total = total + hyper.contrast.square() * (first.contrasts @ second.contrasts.T)
+    for number, (one, other) in enumerate(zip(first.views, second.views, strict=True)):
+        if one.shape[1]:
+            reach = torch.cdist(one, other) * (math.sqrt(3.0) / hyper.lengths[number])
+            total = total + hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
+            total = total + 2.0 * hyper.linear_weights[number].square() * (one @ other.T)
+    return total
 
 
 def _in_float64(contrasts: Tensor | None, rows: Tensor | slice = slice(None)) -> Tensor | None:

@@ -65,7 +65,7 @@ def test_all_that_is_open_to_anybody_is_known_here() -> None:
 
 def test_whatever_is_not_read_only_says_that_it_changes_something() -> None:
     # POST, since what is asked does not fit into an address
-    asked = {"create_predictions", "validate_notations", "forecast_in_bulk"}
+    asked = {"create_predictions", "validate_notations", "forecast_in_bulk", "explain_forecasts"}
     silent = [
         r.name for method, _, r, rule in ENDPOINTS if method != "GET" and not rule.is_change and r.name not in asked
     ]

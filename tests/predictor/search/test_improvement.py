@@ -41,7 +41,7 @@ def test_the_gain_of_a_point_beside_a_staircase_is_the_area_it_adds() -> None:
 def test_boxes_do_not_overlap_and_fill_what_three_objectives_leave_above_a_front() -> None:
     rng = np.random.default_rng(0)
     front = non_dominated(rng.random((6, 3)))
-    samples = rng.random((200_000, 3))
+    samples = rng.random((20_000, 3))
     lower, upper = boxes_above(front, np.zeros(3))
     inside = ((samples[:, None] > lower) & (samples[:, None] <= upper)).all(-1).sum(1)
 

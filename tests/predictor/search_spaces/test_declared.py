@@ -476,3 +476,25 @@ def test_counting_does_not_depend_on_the_documents_order() -> None:
     sizes = {count_genotypes(Definition(order)) for order in itertools.permutations(decisions)}
 
     assert sizes == {SPACES["nested"].size()}
+
+
+@pytest.mark.parametrize(
+    ("decision", "spread"),
+    [
+        ({"type": "categorical", "values": ["a", "b", True, 4, 5, 6, 7, 8]}, ["a", "b", True, 4, 5, 6, 7, 8]),
+        ({"type": "integer", "low": 2, "high": 5}, [2, 3, 4, 5]),
+        ({"type": "integer", "low": 0, "high": 100}, [0, 25, 50, 75, 100]),
+        ({"type": "integer", "low": 1, "high": 1_000_000_000, "log": True}, [1, 178, 31_623, 5_623_413, 1_000_000_000]),
+        ({"type": "real", "low": 0.0, "high": 1.0, "step": 0.1}, [0.0, 0.2, 0.5, 0.8, 1.0]),
+        ({"type": "real", "low": 0.01, "high": 100.0, "log": True}, [0.01, 0.1, 1.0, 10.0, 100.0]),
+        ({"type": "real", "low": 3.0, "high": 3.0}, [3.0]),
+    ],
+)
+def test_a_few_values_stand_for_many(decision, spread) -> None:
+    space = DeclaredSpace("mine", {"version": 1, "decisions": [{"name": "x", **decision}]})
+
+    found = space.domain(("x", -1)).spread(5)
+
+    assert len(found) == len(spread)
+    for value, expected in zip(found, spread, strict=True):
+        assert value == (pytest.approx(expected) if isinstance(expected, float) else expected)

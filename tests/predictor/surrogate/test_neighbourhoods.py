@@ -14,6 +14,7 @@ from predictor.surrogate.neighbourhoods import (
     NUM_NEIGHBOURHOOD_FEATURES,
     _normal,
     _uniform,
+    differentiable_neighbourhood_features,
     neighbourhood_features,
 )
 
@@ -105,6 +106,14 @@ def triples(graph: Architecture) -> list[list[str]]:
         for start, target in graph.edges
         if start == middle
     )
+
+
+def test_those_that_gradients_pass_through_are_the_same(random_graph: RandomGraph) -> None:
+    batch = ArchitectureEncoder().batch([random_graph(np.random.default_rng(seed), 4 + seed) for seed in range(5)])
+
+    found = differentiable_neighbourhood_features(batch.nodes.double(), batch.adjacency.double(), batch.mask.double())
+
+    torch.testing.assert_close(found.float(), neighbourhood_features(batch), atol=ATOL, rtol=0.0)
 
 
 def test_nothing_comes_of_nothing() -> None:

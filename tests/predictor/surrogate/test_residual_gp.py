@@ -76,6 +76,38 @@ def test_forecasts_equal_the_textbook_posterior(count) -> None:
     np.testing.assert_allclose(std, expected_std, atol=1e-9)
 
 
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_what_is_left_open_of_several_equals_the_textbook_covariance(count) -> None:
+    rng = np.random.default_rng(count)
+    support, asked = inputs(rng, count), inputs(rng, 5)
+    targets, counts = torch.from_numpy(rng.normal(size=count)), rng.integers(1, 5, count).astype(float)
+    fitted = process(support, targets, counts)
+
+    covariance = fitted.covariance(asked)
+
+    inverse = np.linalg.inv(kernel(support, support, support) + np.diag(NOISE**2 / counts + JITTER))
+    across = kernel(support, support, asked)
+    np.testing.assert_allclose(covariance, kernel(support, asked, asked) - across.T @ inverse @ across, atol=1e-9)
+    _, std, _ = fitted.predict(asked)
+    np.testing.assert_allclose(np.sqrt(np.diag(covariance) + NOISE**2), std, atol=1e-9)
+
+
+def test_the_mean_that_gradients_pass_through_is_the_mean() -> None:
+    rng = np.random.default_rng(5)
+    support, asked = inputs(rng, 9), inputs(rng, 4)
+    fitted = process(support, torch.from_numpy(rng.normal(size=9)), np.ones(9))
+    views = [view.clone().requires_grad_() for view in asked.views]
+
+    mean = fitted.differentiable_mean(GPInputs(asked.means, tuple(views)))
+    (slopes,) = torch.autograd.grad(mean.sum(), views[:1])
+
+    np.testing.assert_allclose(mean.detach(), fitted.predict(asked)[0], atol=1e-9)
+    step = torch.zeros_like(asked.views[0])
+    step[2, 1] = 1e-6
+    moved = fitted.predict(GPInputs(asked.means, (asked.views[0] + step, asked.views[1])))[0]
+    assert float(slopes[2, 1]) == pytest.approx(float((moved - mean.detach()).sum()) / 1e-6, abs=1e-5)
+
+
 def test_leave_one_out_errors_equal_those_of_leaving_each_out_in_turn() -> None:
     rng = np.random.default_rng(0)
     support, targets, counts = (

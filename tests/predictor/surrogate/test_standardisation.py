@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,3 +220,13 @@ def test_percentages_are_kept_between_0_and_100_and_fractions_between_0_and_1() 
     np.testing.assert_array_equal(ACCURACY.metric.clipped(values), [0.0, 0.5, 50.0, 100.0])
     np.testing.assert_array_equal(FRACTION.metric.clipped(values), [0.0, 0.5, 1.0, 1.0])
     np.testing.assert_array_equal(LOSS.metric.clipped(values), values)
+
+
+@pytest.mark.parametrize("task", [ACCURACY, LOSS, LATENCY], ids=lambda task: task.metric.name)
+def test_the_way_back_that_gradients_pass_through_is_the_same(task) -> None:
+    scale = Standardisation.fit(task, np.array([1.0, 2.0, 4.0, 30.0]), PRIOR)
+    asked = np.array([-40.0, -6.0, -2.0, -0.5, -0.3, 0.0, 1.0, 2.0, 2.5, 6.0])
+
+    found = scale.differentiable_inverse(torch.from_numpy(asked).requires_grad_())
+
+    np.testing.assert_allclose(found.detach().numpy(), scale.inverse(asked), rtol=1e-12)

@@ -1,0 +1,1 @@
+"""Explanations: which operations and edges a forecast hangs on."""
