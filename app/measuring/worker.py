@@ -20,12 +20,12 @@ from app.inference.evaluating import Evaluator, Interrupted, Measured, Outcome
 from app.measuring.reporting import Told, TrialReporter, new_bar, show
 from app.measuring.slots import Slot
 
-_SERVER_ERRORS, _TOO_MANY_REQUESTS = 500, 429
+_SERVER_ERRORS, _TOO_MANY_REQUESTS, _CONFLICT = 500, 429, 409
 _MAX_FAILURES = 3
 
 
-class WrongMetricError(GiveBackError):
-    """What is measured is not what the task is about: no trial of it can be completed."""
+class UnusableEvaluatorError(GiveBackError):
+    """It measures something else than the task is about, or nothing at all: no trial could be completed."""
 
 
 class EvaluationFailedError(ClientError):
@@ -115,9 +115,9 @@ class MeasuringWorker:
 
     def _endure(self, error: ClientError, failures: int) -> None:
         """Waits where waiting may help; raises the error where it does not."""
-        if isinstance(error, GiveBackError) and not isinstance(error, WrongMetricError):
+        if isinstance(error, GiveBackError) and not isinstance(error, UnusableEvaluatorError):
             return
-        if isinstance(error, LeaseLostError):
+        if isinstance(error, LeaseLostError) or error.status == _CONFLICT:  # it was ended elsewhere
             self._say(f"{error}; going on with another")
             return
         if not _may_pass(error) or (self._config.once and failures >= _MAX_FAILURES):
@@ -146,6 +146,8 @@ class MeasuringWorker:
                     outcome = evaluating.evaluate(evaluator, self._space, trial.genotype, trial.share, seed, reporter)
                 except Interrupted:
                     self._end_interrupted(trial)
+                except InvalidContentError as error:  # no other trial would do better
+                    raise UnusableEvaluatorError(str(error)) from error
                 measured = self._final(trial, outcome)
                 show(bar, measured, self._told)
             finals.append(measured)
@@ -175,8 +177,8 @@ class MeasuringWorker:
     def _report(self, trial: Trial, measured: Measured, seed: int, *, stopped_early: bool) -> None:
         try:
             value = self._told.value(measured)
-        except InvalidContentError as error:  # no other trial would do better
-            raise WrongMetricError(str(error)) from error
+        except InvalidContentError as error:
+            raise UnusableEvaluatorError(str(error)) from error
         # What was asked for is told under the fidelity that was asked for, though a training has only whole epochs.
         is_as_asked = trial.share < 1.0 and not stopped_early
         fidelity = trial.document["fidelity"] if is_as_asked else self._told.fidelity(measured)

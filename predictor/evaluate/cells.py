@@ -1,7 +1,7 @@
 """Networks of cells: an architecture's graph is one cell (or two), and its skeleton says how cells are stacked.
 
 Sources: NAS-Bench-201 (Dong & Yang, ICLR 2020), TransNAS-Bench-101 (Duan et al., CVPR 2021), NAS-Bench-101 (Ying et al.,
-ICML 2019) and DARTS (Liu et al., ICLR 2019), in what they publish of their networks. `quality.md` compares parameter counts.
+ICML 2019) and DARTS (Liu et al., ICLR 2019), in what they publish of their networks. Tests compare parameter counts.
 """
 
 from __future__ import annotations

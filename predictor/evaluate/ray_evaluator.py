@@ -26,6 +26,7 @@ from predictor.evaluate.base import (
     measured_from_json,
     measured_to_json,
 )
+from predictor.evaluate.mailbox import Mailbox
 from predictor.evaluate.registry import evaluator_from_json
 from predictor.search_spaces.base import SearchSpace
 from predictor.search_spaces.registry import declared_search_space, search_space
@@ -130,28 +131,6 @@ class RayEvaluator(Evaluator):
                         f"expected a result from the cluster, got {type(error).__name__}: {str(error)[:300]}",
                         may_succeed_later=True,
                     ) from error
-
-
-class Mailbox:
-    """What a task tells whoever asked, and the advice that it gets back."""
-
-    def __init__(self) -> None:
-        self._waiting: list[str] = []
-        self._goes_on = True
-
-    def put(self, text: str) -> bool:
-        """Takes a result; whether to go on, as far as is known now."""
-        self._waiting.append(text)
-        return self._goes_on
-
-    def take(self) -> list[str]:
-        """What came since."""
-        taken, self._waiting = self._waiting, []
-        return taken
-
-    def stop(self) -> None:
-        """Advises to stop."""
-        self._goes_on = False
 
 
 class _Posting(Reporter):

@@ -199,6 +199,18 @@ def test_a_metric_that_is_not_measured_ends_the_worker_and_gives_the_trial_back(
     assert trial["state"] == "abandoned"
 
 
+def test_a_command_that_is_not_there_ends_the_worker_and_gives_the_trial_back(
+    service: Client, measure: Measure
+) -> None:
+    missing = evaluating.evaluator({"kind": "command", "command": ["/no/such/thing"]}, "nasbench201", None)
+
+    with pytest.raises(ClientError, match="a command that can be run, got '/no/such/thing'"):
+        measure(missing)
+
+    (trial,) = service.trials("digits")
+    assert trial["state"] == "abandoned"
+
+
 def test_a_worker_ends_or_waits_where_there_is_nothing_to_measure(service: Client, measure: Measure) -> None:
     decisions = [{"name": "op", "type": "categorical", "values": ["conv3x3", "conv1x1"]}]
     service.declare_search_space("two", {"version": 1, "decisions": decisions})

@@ -35,6 +35,8 @@ def alone() -> Iterator[None]:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RAY_health_check_timeout_ms", "60000")  # a busy machine is no lost node
+        patch.setenv("RAY_worker_niceness", "0")
         yield
 
 
