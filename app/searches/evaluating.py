@@ -85,7 +85,8 @@ class Constraints:
     ) -> list[float]:
         place = None if bound.task_id is None else self._places.get(bound.task_id)
         if place is None:
-            return bound.source(architectures)[0].tolist()
+            column: list[float] = bound.source(architectures)[0].tolist()
+            return column
         return [math.nan if one is None else one[place] for one in values]
 
 

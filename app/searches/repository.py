@@ -50,9 +50,10 @@ def add(session: Session, record: SearchRecord, objectives: Sequence[tuple[int, 
     session.flush()
 
 
-def find(session: Session, search_id: int, project_id: int | None) -> Row[tuple[SearchRecord, JobRecord]] | None:
+def find(session: Session, search_id: int, project_id: int | None) -> tuple[SearchRecord, JobRecord] | None:
     """The search of that id with its job, if a caller of the project sees it (None: of all)."""
-    return session.execute(_with_jobs(project_id).where(SearchRecord.id == search_id)).one_or_none()
+    row: Row[Any] | None = session.execute(_with_jobs(project_id).where(SearchRecord.id == search_id)).one_or_none()
+    return None if row is None else (row.SearchRecord, row.JobRecord)
 
 
 def with_state(session: Session, search_id: int) -> SearchRecord:

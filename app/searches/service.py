@@ -91,10 +91,10 @@ def find(session: Session, search_id: int, project_id: int | None) -> tuple[Sear
     Raises:
         NotFoundError: if there is none that a caller of the project sees (None: of all).
     """
-    row = repository.find(session, search_id, project_id)
-    if row is None:
+    found = repository.find(session, search_id, project_id)
+    if found is None:
         raise NotFoundError(f"expected the id of a search, got {search_id}")
-    return row[0], row[1]
+    return found
 
 
 def pause(session: Session, search_id: int, project_id: int | None) -> SearchOut:
@@ -255,10 +255,10 @@ def _best_so_far(record: SearchEvaluationRecord) -> BestSoFar:
 def page(session: Session, asked: Asked, wanted: Filter, project_id: int | None) -> Page[SearchSummary]:
     """One page of what a caller of the project sees (None: of all)."""
     rows, next_cursor = LISTING.page(session, repository.listed(wanted, project_id), asked, asdict(wanted))
-    ids = [row[0].id for row in rows]
-    tasks = repository.objectives(session, ids)
-    best = repository.values_of(session, [row[0].best_id for row in rows if row[0].best_id is not None])
-    items = [_summary(row[0], row[1], tasks[row[0].id], best) for row in rows]
+    found: list[tuple[SearchRecord, JobRecord]] = [(row.SearchRecord, row.JobRecord) for row in rows]
+    tasks = repository.objectives(session, [search.id for search, _ in found])
+    best = repository.values_of(session, [search.best_id for search, _ in found if search.best_id is not None])
+    items = [_summary(search, job, tasks[search.id], best) for search, job in found]
     return Page(items=items, next_cursor=next_cursor)
 
 

@@ -232,3 +232,35 @@ def test_a_search_may_look_the_other_way_than_its_task(
     work()
 
     assert show(search_id)["best"]["architecture_id"] == min(observed.genotypes, key=observed.accuracy)
+
+
+def test_a_strategy_of_several_fidelities_has_trials_measured_at_each(
+    client: TestClient, table: Any, tasks: Any, start: Any, show: Any, work: Any, measure: Any
+) -> None:
+    search_id = start(strategy="successive_halving", budget={"evaluations": 20}, parallel=4)
+    while work():
+        measure(table.accuracy)
+
+    found = evaluations(client, search_id)
+    trials = client.get("/v1/tasks/digits/trials?limit=100").json()["items"]
+    asked = {one["fidelity"] for one in trials}
+    assert show(search_id)["num_evaluated"] == len(found) > 0
+    assert len(asked) > 1
+    assert asked <= {None, *map(float, range(1, 9))}
+    assert [one["fidelity"] for one in found] == [one["asked_fidelity"] for one in found]
+    of_one = [one["fidelity"] for one in found if one["architecture_id"] == show(search_id)["best"]["architecture_id"]]
+    assert of_one == sorted(set(of_one)), "promoted from the lower to the higher"
+    with_share = client.post("/v1/tasks/digits/trials", json={"architectures": [found[0]["genotype"]]}).json()
+    assert with_share["trials"][0]["state"] == "requested"
+
+
+def test_a_task_that_does_not_say_what_is_final_cannot_be_measured_at_a_share_of_it(
+    tasks: Any, start: Any, show: Any, work: Any
+) -> None:
+    search_id = start("latency", strategy="successive_halving", budget={"evaluations": 20})
+    work()
+
+    document = show(search_id)
+    assert document["state"] == "failed"
+    assert "expected tasks with a max_fidelity" in document["error"]
+    assert document["num_proposed"] == 0, "nothing is half-written"
