@@ -58,17 +58,18 @@ class Measuring:
             self._searcher.tell(self._known_before(candidates))
         while True:
             self._held.check()
-            ended, num_open = self._heard()
+            ended, again, num_open = self._heard()
             ending = self._held.budget.ending(self._held.num_evaluated + len(ended), self._held.seconds)
             proposed = [] if ending else self._proposed(num_open)
-            if ended or proposed or self._search.strategy_state is None:
-                self._commit([*ended, *proposed], num_open + sum(one.outcome is None for one in proposed))
+            if ended or again or proposed or self._search.strategy_state is None:
+                num_new = sum(one.outcome is None for one in proposed)
+                self._commit([*ended, *proposed], again, num_open + num_new)
             if ending:
                 return ending
             self._held.suspend_while_paused()
             if not num_open and not proposed:
                 return NOTHING_LEFT
-            if not ended and not proposed:
+            if not (ended or again or proposed):
                 self._wait(num_open)
 
     def _known_before(self, candidates: CandidateService) -> list[Known]:
@@ -85,14 +86,14 @@ class Measuring:
         known = [Known(parsed[o], v, violation=by) for o, v, by in zip(shared, values, violations, strict=True)]
         return known + [Known(parsed[one], None) for one in failed]
 
-    def _heard(self) -> tuple[list[Entry], int]:
-        """The evaluations whose outcome is known now, which the strategy is told, and how many are still open."""
+    def _heard(self) -> tuple[list[Entry], list[Entry], int]:
+        """The evaluations whose outcome is known now, which the strategy is told; those that have to be asked for again, since
+        their trial was at somebody else's lower fidelity; and how many are still open."""
         with self._database.read() as session:
             records = repository.open_evaluations(session, self._search.id)
-            ended_trials = repository.trials(session, [one.id for one in records])
-            outcomes = {one.id: self._outcome(session, one, ended_trials.get(one.id, {})) for one in records}
-            known = [one for one in records if outcomes[one.id] is not None]
-            parsed = read_architectures(session, self._searcher.space, [one.architecture_id for one in known])
+            found = repository.trials(session, [one.id for one in records])
+            outcomes = {one.id: self._outcome(session, one, found.get(one.id, {})) for one in records}
+            parsed = read_architectures(session, self._searcher.space, [one.architecture_id for one in records])
         entries = [
             Entry(
                 one.number,
@@ -100,10 +101,21 @@ class Measuring:
                 outcomes[one.id],
                 one.id,
             )
-            for one in known
+            for one in records
         ]
-        self._judge_and_tell(entries)
-        return entries, len(records) - len(known)
+        ended = [one for one in entries if one.outcome is not None]
+        again = [one for one in entries if one.outcome is None and self._is_due_again(one, found.get(one.id or 0, {}))]
+        self._judge_and_tell(ended)
+        return ended, again, len(entries) - len(ended)
+
+    def _is_due_again(self, entry: Entry, trials_of: ByTask) -> bool:
+        found = [(task, trials_of[task.id]) for task in self._tasks if task.id in trials_of]
+        return any(_has_ended(one) and self._is_of_another(task, one, entry.proposed.fidelity) for task, one in found)
+
+    def _is_of_another(self, task: TaskRecord, trial: TrialRecord, share: float) -> bool:
+        """Whether the trial was asked for at a lower fidelity than this search wants."""
+        wanted = evaluating.fidelity_of(task, share)
+        return trial.fidelity is not None and (wanted is None or trial.fidelity < wanted)
 
     def _judge_and_tell(self, entries: Sequence[Entry]) -> None:
         parsed = [one.proposed.architecture for one in entries]
@@ -118,10 +130,12 @@ class Measuring:
         found: list[MeasuredValue | None] = []
         for task in self._tasks:
             trial = trials_of.get(task.id)
-            is_open = trial is not None and bool(NEXT[state_of(trial.state)])
             value = evaluating.measured_value(session, task, record.architecture_id, record.asked_fidelity)
-            if is_open and (value is None or value.share < record.asked_fidelity):
-                return None
+            is_enough = value is not None and value.share >= record.asked_fidelity
+            if trial is not None and not is_enough:
+                is_of_another = trial.state == "completed" and self._is_of_another(task, trial, record.asked_fidelity)
+                if is_of_another or not _has_ended(trial):
+                    return None
             if value is None:
                 return Outcome(None, record.asked_fidelity, "trial", _reason(trial))
             found.append(value)
@@ -151,8 +165,8 @@ class Measuring:
         is_known = all(one is not None and one.share >= proposed.fidelity for one in found)
         return evaluating.joined(found, proposed.fidelity, "known") if is_known else None
 
-    def _commit(self, entries: Sequence[Entry], num_open: int) -> None:
-        asked = [one for one in entries if one.id is None and one.outcome is None]
+    def _commit(self, entries: Sequence[Entry], again: Sequence[Entry], num_open: int) -> None:
+        asked = [*again, *(one for one in entries if one.id is None and one.outcome is None)]
         links: list[tuple[Entry, int, int, bool]] = []
 
         def prepare(session: Session) -> None:
@@ -164,6 +178,7 @@ class Measuring:
             links.extend(self._requested(session, asked))
 
         def link(session: Session) -> None:
+            repository.forget_trials(session, [one.id for one in again if one.id is not None])
             repository.add_trials(
                 session,
                 [
@@ -225,6 +240,10 @@ def read_architectures(
     if missing:
         raise InternalError(f"expected every architecture of a search to be stored, got none of {missing[0]}")
     return {one: parse_architecture(space, {"id": one}, stored) for one in stored}
+
+
+def _has_ended(trial: TrialRecord) -> bool:
+    return not NEXT[state_of(trial.state)]
 
 
 def _fidelity(task: TaskRecord, share: float) -> float | None:

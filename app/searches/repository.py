@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, insert, or_, select, true, update
+from sqlalchemy import Row, Select, and_, delete, exists, insert, or_, select, true, update
 from sqlalchemy.orm import Session, undefer
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -200,6 +200,12 @@ def add_trials(session: Session, rows: Sequence[dict[str, Any]]) -> None:
     """Notes which trials an evaluation waits for."""
     if rows:
         session.execute(insert(SearchTrialRecord), list(rows))
+
+
+def forget_trials(session: Session, evaluation_ids: Collection[int]) -> None:
+    """Forgets what evaluations waited for."""
+    if evaluation_ids:
+        session.execute(delete(SearchTrialRecord).where(SearchTrialRecord.evaluation_id.in_(evaluation_ids)))
 
 
 def trials(session: Session, evaluation_ids: Collection[int]) -> dict[int, dict[int, TrialRecord]]:

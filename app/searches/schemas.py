@@ -35,7 +35,8 @@ class BudgetIn(RequestBody):
     """When the search ends; with both, whichever comes first."""
 
     evaluations: Annotated[int, Field(ge=1, le=MAX_EVALUATIONS)] | None = Field(
-        default=None, description="After so many evaluations, at whatever fidelity. One whose value was known before counts, too."
+        default=None,
+        description="After so many evaluations, at whatever fidelity. One whose value was known before counts, too.",
     )
     seconds: Annotated[FiniteNumber, Field(gt=0.0, le=MAX_SECONDS)] | None = Field(
         default=None, description="After so much time, from the first step on, pauses left out."

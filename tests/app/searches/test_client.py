@@ -164,3 +164,28 @@ def test_the_front_is_a_table_with_the_hypervolume(run: Run, observed: Any, star
 
     assert len(table) == len(document["items"]) + 2
     assert table[-1].endswith(f"of 20; hypervolume {document['hypervolume']:.5g} of 0.4, 30")
+
+
+def test_a_worker_is_told_at_which_share_of_the_final_fidelity_to_measure(
+    line: Line, tasks: Any, start: Any, work: Any
+) -> None:
+    start(strategy="successive_halving", settings={"num_first": 9}, budget={"evaluations": 13})
+    start(budget={"evaluations": 1}, seed=4)
+    work()
+
+    with Client("http://service", line) as caller:
+        with caller.trial("digits", "gpu-1", only_requested=True) as trial:
+            share = trial.share
+            trial.report(0.5, fidelity=trial.document["fidelity"])
+        shares = [share]
+        for number in range(4):
+            with caller.trial("digits", f"gpu-{number}", only_requested=True) as other:
+                shares.append(other.share)
+                other.report(0.5, fidelity=other.document["fidelity"])
+        with (
+            pytest.raises(ClientError, match="expected something to measure"),
+            caller.trial("digits", "gpu-9", only_requested=True),
+        ):
+            pass
+
+    assert sorted(shares) == pytest.approx([1 / 9] * 4 + [1.0])

@@ -237,21 +237,20 @@ def test_a_search_may_look_the_other_way_than_its_task(
 def test_a_strategy_of_several_fidelities_has_trials_measured_at_each(
     client: TestClient, table: Any, tasks: Any, start: Any, show: Any, work: Any, measure: Any
 ) -> None:
-    search_id = start(strategy="successive_halving", budget={"evaluations": 20}, parallel=4)
+    halving = {"strategy": "successive_halving", "settings": {"num_first": 9}}
+    search_id = start(**halving, budget={"evaluations": 13}, parallel=4)
     while work():
         measure(table.accuracy)
 
     found = evaluations(client, search_id)
     trials = client.get("/v1/tasks/digits/trials?limit=100").json()["items"]
     asked = {one["fidelity"] for one in trials}
-    assert show(search_id)["num_evaluated"] == len(found) > 0
-    assert len(asked) > 1
-    assert asked <= {None, *map(float, range(1, 9))}
+    assert (show(search_id)["state"], len(found)) == ("done", 13)
+    assert asked == {1.0, 3.0, None}
     assert [one["fidelity"] for one in found] == [one["asked_fidelity"] for one in found]
-    of_one = [one["fidelity"] for one in found if one["architecture_id"] == show(search_id)["best"]["architecture_id"]]
-    assert of_one == sorted(set(of_one)), "promoted from the lower to the higher"
-    with_share = client.post("/v1/tasks/digits/trials", json={"architectures": [found[0]["genotype"]]}).json()
-    assert with_share["trials"][0]["state"] == "requested"
+    best_id = show(search_id)["best"]["architecture_id"]
+    promoted = [one["fidelity"] for one in found if one["architecture_id"] == best_id]
+    assert promoted == pytest.approx([1 / 9, 1 / 3, 1.0])
 
 
 def test_a_task_that_does_not_say_what_is_final_cannot_be_measured_at_a_share_of_it(
@@ -264,3 +263,27 @@ def test_a_task_that_does_not_say_what_is_final_cannot_be_measured_at_a_share_of
     assert document["state"] == "failed"
     assert "expected tasks with a max_fidelity" in document["error"]
     assert document["num_proposed"] == 0, "nothing is half-written"
+
+
+def test_a_trial_at_the_lower_fidelity_of_another_search_is_followed_by_one_at_the_own(
+    client: TestClient, database: Any, table: Any, tasks: Any, start: Any, show: Any, work: Any, measure: Any
+) -> None:
+    from app.trials import service as trials
+    from app.trials.schemas import RequestIn
+
+    search_id = start(budget={"evaluations": 1}, start=[next(iter(table.genotypes.values()))])
+    with database.read() as session:
+        asked = trials.take_request(session, "digits", RequestIn(architectures=list(table.genotypes.values())[:1]))
+    with database.write() as session:
+        trials.request(session, "digits", asked.read(), 1.0)
+    work()
+    assert len(client.get("/v1/tasks/digits/trials").json()["items"]) == 1
+    measure(lambda _id: 0.125)
+    work()
+    assert (show(search_id)["state"], show(search_id)["num_evaluated"]) == ("waiting", 0)
+    measure(table.accuracy)
+    work()
+
+    (found,) = evaluations(client, search_id)
+    assert (found["value"], found["fidelity"]) == (pytest.approx(table.accuracy(found["architecture_id"])), 1.0)
+    assert [one["fidelity"] for one in client.get("/v1/tasks/digits/trials").json()["items"]] == [1.0, None]
