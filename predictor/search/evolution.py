@@ -1,7 +1,8 @@
 """Regularised evolution (Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019).
 
 A queue of living architectures, in the order in which their outcomes came. The best of a random sample of them is mutated;
-when a child comes in, the oldest dies, however good it was. What could not be evaluated never lives.
+when a child comes in, the oldest dies, however good it was. What could not be evaluated never lives. A foreign architecture,
+which nobody here asked for, takes the place of the worst if it is better: of all that was measured before, the best live.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from predictor.architecture import Architecture
 from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, State
 from predictor.search.breeding import Breeder
-from predictor.search.merit import merit
+from predictor.search.merit import Merit, merit
 from predictor.search.remembering import RememberingStrategy
 from predictor.search.settings import StrategySettings, setting
 
@@ -62,13 +63,22 @@ class RegularizedEvolution(RememberingStrategy):
         """The best of a random sample of the living."""
         size = min(self._config.tournament, len(self._alive))
         drawn = [self._alive[place] for place in self._rng.choice(len(self._alive), size, replace=False)]
-        outcomes = [outcome for outcome in map(self._history.outcome, drawn) if outcome is not None]
-        return max(outcomes, key=lambda outcome: merit(self.problem, outcome)).architecture
+        return self._history.architecture(max(drawn, key=self._merit))
 
     def _learn(self, outcome: Outcome, is_first: bool) -> None:
-        if outcome.fidelity == 1.0 and outcome.values is not None and is_first:
-            self._alive.append(outcome.architecture.hash)
-            del self._alive[: -self._config.population]
+        if outcome.fidelity != 1.0 or outcome.values is None or not is_first:
+            return
+        self._alive.append(outcome.architecture.hash)
+        if len(self._alive) > self._config.population:
+            is_child = self._history.was_proposed(outcome.architecture)
+            self._alive.remove(self._alive[0] if is_child else self._worst())
+
+    def _worst(self) -> str:
+        return min(self._alive, key=self._merit)
+
+    def _merit(self, name: str) -> Merit:
+        outcome = self._history.outcome(name)
+        return (0, 0.0) if outcome is None else merit(self.problem, outcome)
 
     def _own_state(self) -> State:
         return {"alive": list(self._alive)}

@@ -74,6 +74,10 @@ class History:
         known = self._known.get(key)
         return key not in self._proposed and (known is None or known.outcome.is_forecast)
 
+    def was_proposed(self, architecture: Architecture, fidelity: float = 1.0) -> bool:
+        """Whether this search itself wanted it evaluated at that fidelity; what was not is foreign."""
+        return (architecture.hash, fidelity) in self._proposed
+
     def architecture(self, architecture_hash: str) -> Architecture:
         """The one of that hash that was proposed or told; raises KeyError."""
         return self._architectures[architecture_hash]

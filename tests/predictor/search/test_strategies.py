@@ -69,13 +69,25 @@ def steps_of(space: SearchSpace) -> Stepwise:
 
 def test_the_oldest_dies_however_good_it_was() -> None:
     strategy = RegularizedEvolution(started(MACRO), EvolutionSettings(population=3, tournament=2), 0)
-    told = [Outcome(MACRO.parse(f"0000000{n}"), (value,)) for n, value in enumerate((99.0, 1.0, 2.0))]
+    proposals = [one.architecture for one in strategy.ask(4)]
+    told = [Outcome(one, (value,)) for one, value in zip(proposals, (99.0, 1.0, 2.0, 0.0), strict=True)]
+    strategy.tell(told[:3])
+    assert strategy.alive == tuple(proposals[:3])
+
+    strategy.tell(told[3:])
+
+    assert strategy.alive == tuple(proposals[1:])
+
+
+def test_of_what_was_measured_before_the_best_live() -> None:
+    strategy = RegularizedEvolution(started(MACRO), EvolutionSettings(population=3, tournament=2), 0)
+    told = [
+        Outcome(MACRO.parse(f"000000{n // 3}{n % 3}"), (float(value),)) for n, value in enumerate((9, 1, 8, 2, 7, 3))
+    ]
+
     strategy.tell(told)
-    assert strategy.alive == tuple(one.architecture for one in told)
 
-    strategy.tell([Outcome(MACRO.parse("22222222"), (0.0,))])
-
-    assert strategy.alive == (*(one.architecture for one in told[1:]), MACRO.parse("22222222"))
+    assert strategy.alive == (told[0].architecture, told[2].architecture, told[4].architecture)
 
 
 def test_what_could_not_be_evaluated_never_lives() -> None:
