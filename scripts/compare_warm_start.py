@@ -84,6 +84,7 @@ def best_forecast(asked: SearchedTask, version: MetaPredictor, with_related: boo
 
 
 def by_description(asked: SearchedTask, version: MetaPredictor, tables: Tables) -> list[float]:
+    """A warm start; what it learns likeness from is a part of every other task."""
     allowed = [one for name, one in tables.parts.items() if not asked.case.leaves_out(name)]
     affinity = TaskAffinity.learned(sources_of(allowed), DATASET_FACTS)
     warm = WarmStart(version, tuple(asked.related), DATASET_FACTS, affinity)
@@ -100,20 +101,21 @@ def compared(asked: SearchedTask, version: MetaPredictor, tables: Tables) -> dic
     }
 
 
+def show(name: str, rows: dict[str, list[float]]) -> None:
+    header = ["", *(f"first {k}" for k in FIRST)]
+    text = table(header, ([way, *(f"{one:.2f}" for one in values)] for way, values in rows.items()))
+    tqdm.write(f"\n**{name}**\n\n{text}")
+
+
 def main() -> int:
     args = arguments()
     torch.set_num_threads(1)
     tables = Tables(args.tables)
     wanted = [one for one in cases() if any(fnmatchcase(one.name, pattern) for pattern in args.cases)]
-    found: dict[str, dict[str, list[float]]] = {}
     for case in tqdm(wanted, unit="task", disable=None):
         asked, version = searched_task(TASK, case, tables.whole), version_of(case, args.versions)
         if asked is not None and version is not None:
-            found[case.name] = compared(asked, version, tables)
-    header = ["", *(f"first {k}" for k in FIRST)]
-    for name, rows in found.items():
-        print(f"\n**{name}**\n")
-        print(table(header, ([way, *(f"{one:.2f}" for one in values)] for way, values in rows.items())))
+            show(case.name, compared(asked, version, tables))
     return 0
 
 

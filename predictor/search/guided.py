@@ -16,13 +16,16 @@ from typing import Any
 from predictor.architecture import Architecture
 from predictor.errors import SearchError
 from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, SearchStrategy, State
+from predictor.search.evolution import RegularizedEvolution
 from predictor.search.measured import Measured
+from predictor.search.nsga2 import NSGA2
 from predictor.search.plain import PLAIN_STRATEGIES
 from predictor.search.remembering import RememberingStrategy
 from predictor.search.selection import SelectionSettings, Selector
 from predictor.search.settings import read_settings, setting
 
 _INSIDE = {one.name: one for one in PLAIN_STRATEGIES}
+_AUTO = "auto"
 _MOST_ASKED = 64  # forecasts at once
 _SEEDS = 2**31
 
@@ -31,7 +34,11 @@ _SEEDS = 2**31
 class GuidedSettings(SelectionSettings):
     """Which strategy searches on the forecast, for how long, and how its finds become proposals."""
 
-    inner: str = setting("evolution", "The strategy that searches on the forecast.", choices=tuple(_INSIDE))
+    inner: str = setting(
+        _AUTO,
+        "The strategy that searches on the forecast; auto: evolution, or NSGA-II for several objectives.",
+        choices=(_AUTO, *_INSIDE),
+    )
     inner_settings: str = setting("{}", "Its settings, as a JSON object.")
     num_forecasts: int = setting(1_000, "Architectures that it looks at in a round.", low=1)
     hears: str = setting(
@@ -57,12 +64,12 @@ class GuidedSearch(RememberingStrategy):
 
     def __init__(self, problem: SearchProblem, settings: GuidedSettings, seed: int) -> None:
         super().__init__(problem, settings, seed)
-        self._inner_settings = _read(settings)
-        self._inside = _INSIDE[settings.inner]
+        self._inside = _inside(problem, settings)
+        self._inner_settings = _read(self._inside, settings)
         self._optimism, self._hears, self._num_forecasts = settings.optimism, settings.hears, settings.num_forecasts
         if len(problem.objectives) > 1 and not self._inside.takes_several_objectives:
             raise SearchError(
-                f"{self.name}: expected one objective for {settings.inner}, got {len(problem.objectives)}"
+                f"{self.name}: expected one objective for {self._inside.name}, got {len(problem.objectives)}"
             )
         if (reason := self._inside.refusal(problem)) is not None:
             raise SearchError(f"{self.name}: {reason}")
@@ -142,7 +149,13 @@ class GuidedSearch(RememberingStrategy):
         pass  # the history is all there is
 
 
-def _read(settings: GuidedSettings) -> Any:
+def _inside(problem: SearchProblem, settings: GuidedSettings) -> type[SearchStrategy]:
+    if settings.inner != _AUTO:
+        return _INSIDE[settings.inner]
+    return RegularizedEvolution if len(problem.objectives) == 1 else NSGA2
+
+
+def _read(inside: type[SearchStrategy], settings: GuidedSettings) -> Any:
     """The settings of the strategy inside.
 
     Raises:
@@ -154,4 +167,4 @@ def _read(settings: GuidedSettings) -> Any:
         raise SearchError(f"expected inner_settings to be a JSON object, got text that is no JSON: {error}") from error
     if not isinstance(given, Mapping):
         raise SearchError(f"expected inner_settings to be a JSON object, got {type(given).__name__}")
-    return read_settings(_INSIDE[settings.inner].settings_type, given)
+    return read_settings(inside.settings_type, given)

@@ -14,6 +14,7 @@ from typing import Any
 
 from predictor.architecture import Architecture
 from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, State
+from predictor.search.fresh import FreshArchitectures
 from predictor.search.measured import Measured
 from predictor.search.remembering import RememberingStrategy
 from predictor.search.rungs import Bracket, bracket, hyperband, ladder, promotable
@@ -21,6 +22,7 @@ from predictor.search.selection import SelectionSettings, Selector
 from predictor.search.settings import setting
 
 Merit = tuple[float, ...]
+_DRAWS_EACH = 4  # for a newcomer that differs from the others
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class _MultiFidelity(RememberingStrategy):
         self._given = settings
         self._fidelities = ladder(settings.eta, settings.min_fidelity)
         self._selector = Selector(problem, settings, Measured(problem, self._history))
+        self._untouched = FreshArchitectures(problem.space, self._history, self._is_untouched)
 
     @classmethod
     def refusal(cls, problem: SearchProblem) -> str | None:
@@ -66,12 +69,11 @@ class _MultiFidelity(RememberingStrategy):
         """At most so many that nobody has touched at any fidelity."""
         wanted = count if forecaster is None else max(self._given.num_filtered, count)
         drawn: dict[str, Architecture] = {}
-        for _ in range(4 * wanted):
-            one = self._fresh.draw(self._rng)
+        for _ in range(_DRAWS_EACH * wanted):
+            one = self._untouched.draw(self._rng)
             if one is None or len(drawn) >= wanted:
                 break
-            if self._is_untouched(one):
-                drawn.setdefault(one.hash, one)
+            drawn.setdefault(one.hash, one)
         found = list(drawn.values())
         return found if forecaster is None else self._selector.chosen(found, forecaster, count, self._rng)
 

@@ -23,7 +23,7 @@ from predictor.search.settings import StrategySettings, setting
 Array = NDArray[np.float64]
 _FEASIBLE = 0.5
 _FAR_BELOW = -8.0  # standard deviations below the best from which on the tail's expansion is exact enough
-_MAX_JOINTLY = 256  # candidates that a batch is chosen among by hypervolume
+_MAX_JOINTLY = 128  # candidates that a batch is chosen among by hypervolume
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SelectionSettings(StrategySettings):
     diversity: float = setting(
         0.5, "How much likeness to what is chosen or being measured counts, in spreads of the scores.", low=0.0
     )
-    num_draws: int = setting(64, "Draws from the forecasts, for the hypervolume of several objectives.", low=1)
+    num_draws: int = setting(32, "Draws from the forecasts, for the hypervolume of several objectives.", low=1)
 
 
 class Selector:

@@ -28,7 +28,7 @@ TWO = SearchProblem(SPACE, (ACCURACY, LATENCY))
 SMALL = {"max_listed": 0, "num_random": 40, "num_elites": 4, "num_mutations": 8}
 SETTINGS = {
     "bayesian": SMALL,
-    "guided": {"num_forecasts": 80, "inner": "evolution"},
+    "guided": {"num_forecasts": 80},
     "gradient": {"num_starts": 2, "num_moves": 3, "num_steps": 2},
 }
 NAMES = tuple(SETTINGS)
@@ -110,7 +110,7 @@ def test_without_a_forecaster_it_says_what_it_needs(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["bayesian", "gradient", "guided"])
 def test_several_objectives_end_in_a_front_beyond_that_of_random_search(name: str) -> None:
-    settings = {**SETTINGS[name], **({"inner": "nsga2"} if name == "guided" else {}), "num_draws": 8}
+    settings = {**SETTINGS[name], "num_draws": 8}
     strategy = make_strategy(name, TWO, settings)
 
     found = run_search(TWO, strategy, evaluate_two, Budget(30, at_a_time=6), forecaster(TWO))
