@@ -123,7 +123,8 @@ def test_a_cluster_that_loses_a_node_finishes_all_evaluations(
     begun.mkdir()
     line = (
         f"place = pathlib.Path({str(begun)!r}) / asked['id']; place.write_text(str(int(place.exists() and place.read_text() or 0) + 1))\n"
-        "time.sleep(4); print(json.dumps({'metrics': {'nodes': len(asked['architecture']['nodes'])}}))"
+        f"while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.05)\n"
+        "print(json.dumps({'metrics': {'nodes': len(asked['architecture']['nodes'])}}))"
     )
     evaluator = RayEvaluator(command(line), space, None, RayConfig())
     wanted = cells[:6]
@@ -132,6 +133,7 @@ def test_a_cluster_that_loses_a_node_finishes_all_evaluations(
         running = [pool.submit(evaluator.evaluate, cell) for cell in wanted]
         _until(lambda: len(list(begun.iterdir())) == 4)  # both nodes are full
         made.remove_node(nodes.pop())
+        (tmp_path / "go").touch()
         results = [one.result(timeout=300) for one in running]
 
     assert [one.final.metrics["nodes"] for one in results] == [cell.num_nodes for cell in wanted]
