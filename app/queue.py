@@ -5,8 +5,7 @@ another takes the job over, from its last checkpoint if it has one. A job that f
 until its attempts are used up; one that was saved on the way has all of them again. Every claim has a number of its own:
 what a worker writes under an earlier one is refused, even if it never noticed that it was thought dead.
 
-A job that cannot go on before something happens is put aside by its worker (`suspend`): it is waiting, and holds nobody, until
-whoever makes that happen wakes it (`wake`), or a moment comes.
+A job that cannot go on before something happens is put aside by its worker (`suspend`): it is waiting until that wakes it.
 
 A new kind of job is an entry in `KINDS`, and what does its work in `app/work.py`.
 """
@@ -193,12 +192,9 @@ def _below_limit(
 
 def _is_due(kinds: Collection[str], moment: datetime) -> ColumnElement[bool]:
     """Queued and its pause is over, running under a lease that ran out, or waiting for a moment that has come."""
-    is_open = JobRecord.lease_expires_at.is_(None)
-    return and_(
-        JobRecord.state.in_(("queued", "running", "waiting")),
-        JobRecord.kind.in_(kinds),
-        or_(and_(JobRecord.state != "waiting", is_open), JobRecord.lease_expires_at < moment),
-    )
+    own, has_no_moment = JobRecord, JobRecord.lease_expires_at.is_(None)
+    is_one = and_(own.state.in_(("queued", "running", "waiting")), own.kind.in_(kinds))
+    return and_(is_one, or_(and_(own.state != "waiting", has_no_moment), own.lease_expires_at < moment))
 
 
 def _is_abandoned() -> ColumnElement[bool]:
@@ -311,12 +307,9 @@ def give_back(session: Session, job: ClaimedJob) -> bool:
 
 
 def suspend(session: Session, job: ClaimedJob, seconds: float | None, *, is_ready: bool = False) -> bool:
-    """Puts the job aside until somebody wakes it or so many seconds have passed (None: until it is woken); False if the worker
-    does not hold it any more. `is_ready`: it could go on, and only lets others have their turn.
-
-    What it waits for is to be looked at in the same transaction after `held`, and whoever makes it happen has to call `wake`
-    in theirs: so neither misses the other.
-    """
+    """Puts the job aside until somebody wakes it or so many seconds have passed; False if the worker does not hold it any
+    more. `is_ready`: it only lets others have their turn. What it waits for is to be looked at in the same transaction, after
+    `held`, and whoever makes it happen calls `wake` in theirs: so neither misses the other."""
     record = held(session, job)
     if record is None:
         return False
@@ -328,8 +321,7 @@ def suspend(session: Session, job: ClaimedJob, seconds: float | None, *, is_read
 
 
 def wake(session: Session, job_ids: Collection[int]) -> None:
-    """Queues those of the jobs that wait. They are locked from here on, waiting or not: one that is about to be put aside
-    sees what the caller has done."""
+    """Queues those of the jobs that wait. All are locked from here on: one about to be put aside sees what was done."""
     if not job_ids:
         return
     query = select(JobRecord).where(JobRecord.id.in_(job_ids)).order_by(JobRecord.id)
