@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     from predictor.evaluate.ray_evaluator import RayConfig, RayEvaluator
     from predictor.evaluate.registry import evaluator_from_json
     from predictor.evaluate.source import pytorch_source
+    from predictor.evaluate.supernet.config import DartsConfig
+    from predictor.evaluate.supernet.documents import darts_config, differentiable_search
+    from predictor.evaluate.supernet.loop import TrainingCheckpoints
+    from predictor.evaluate.supernet.one_shot import ONE_SHOT_FIDELITY, OneShotEvaluator
+    from predictor.evaluate.supernet.search import DartsProgress, DartsResult, DifferentiableSearch
     from predictor.evaluate.table_evaluator import TableEvaluator
     from predictor.explain.gradients import GradientConfig, GradientExplanation, explain_gradients
     from predictor.explain.reading import decision_names, parts_of
@@ -73,7 +78,7 @@ if TYPE_CHECKING:
     from predictor.scoring import kendall_tau
     from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, SearchStrategy
     from predictor.search.pareto import hypervolume, non_dominated, reference_point
-    from predictor.search.registry import StrategyInfo, make_strategy, strategies, strategy_info, strategy_names
+    from predictor.search.registry import StrategyInfo, make_strategy, strategy_info, strategy_names
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
     from predictor.searching import SmoothRelaxation
@@ -130,6 +135,15 @@ _HOMES = {
     "RayEvaluator": "predictor.evaluate.ray_evaluator",
     "evaluator_from_json": "predictor.evaluate.registry",
     "pytorch_source": "predictor.evaluate.source",
+    "DartsConfig": "predictor.evaluate.supernet.config",
+    "darts_config": "predictor.evaluate.supernet.documents",
+    "differentiable_search": "predictor.evaluate.supernet.documents",
+    "TrainingCheckpoints": "predictor.evaluate.supernet.loop",
+    "ONE_SHOT_FIDELITY": "predictor.evaluate.supernet.one_shot",
+    "OneShotEvaluator": "predictor.evaluate.supernet.one_shot",
+    "DartsProgress": "predictor.evaluate.supernet.search",
+    "DartsResult": "predictor.evaluate.supernet.search",
+    "DifferentiableSearch": "predictor.evaluate.supernet.search",
     "TableEvaluator": "predictor.evaluate.table_evaluator",
     "GradientConfig": "predictor.explain.gradients",
     "GradientExplanation": "predictor.explain.gradients",
@@ -165,7 +179,6 @@ _HOMES = {
     "reference_point": "predictor.search.pareto",
     "StrategyInfo": "predictor.search.registry",
     "make_strategy": "predictor.search.registry",
-    "strategies": "predictor.search.registry",
     "strategy_info": "predictor.search.registry",
     "strategy_names": "predictor.search.registry",
     "MAX_ENUMERATED": "predictor.search_spaces.base",
@@ -205,6 +218,7 @@ __all__ = [
     "MAX_ENUMERATED",
     "MAX_RELATED",
     "MIN_OBSERVATIONS",
+    "ONE_SHOT_FIDELITY",
     "SHIPPED_TASKS",
     "AcquisitionError",
     "AdaptedPredictor",
@@ -213,6 +227,10 @@ __all__ = [
     "BenchmarkError",
     "Cancelled",
     "CheckpointError",
+    "DartsConfig",
+    "DartsProgress",
+    "DartsResult",
+    "DifferentiableSearch",
     "EvaluationError",
     "EvaluationResult",
     "Evaluator",
@@ -240,6 +258,7 @@ __all__ = [
     "Notation",
     "NotationError",
     "Observation",
+    "OneShotEvaluator",
     "Operation",
     "Outcome",
     "Predictions",
@@ -267,6 +286,7 @@ __all__ = [
     "TaskError",
     "TaskSummary",
     "TooSymmetricError",
+    "TrainingCheckpoints",
     "UnbuildableError",
     "UnknownSearchSpaceError",
     "acquisition_values",
@@ -275,8 +295,10 @@ __all__ = [
     "build_network",
     "built_in_search_spaces",
     "compare",
+    "darts_config",
     "decision_names",
     "declared_search_space",
+    "differentiable_search",
     "evaluator_from_json",
     "explain_gradients",
     "explain_shapley",
@@ -297,7 +319,6 @@ __all__ = [
     "select_diverse",
     "shipped_champion",
     "shipped_tasks",
-    "strategies",
     "strategy_info",
     "strategy_names",
     "summarise",

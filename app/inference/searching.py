@@ -106,7 +106,7 @@ def strategy_summaries() -> list[StrategySummary]:
         StrategySummary(
             name, one.description, one.source, one.takes_several_objectives, one.needs_forecaster, one.settings_schema()
         )
-        for name, one in predictor.strategies().items()
+        for name, one in ((name, predictor.strategy_info(name)) for name in predictor.strategy_names())
     ]
 
 

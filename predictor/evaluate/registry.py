@@ -3,6 +3,7 @@
     {"kind": "train", "dataset": "digits", "recipe": {"epochs": 10}, "sizes": {"cells_per_stage": 1}, "latency": {"repeats": 20}}
     {"kind": "table", "file": "table.parquet", "architecture": "arch_str", "metrics": {"accuracy_percent": ["seed0", "seed1"]}}
     {"kind": "command", "command": ["./train.sh", "--fast"], "timeout_seconds": 600}
+    {"kind": "one_shot", "dataset": "digits", "training": {"epochs": 200, "seed": 0}, "stack": {"stem_channels": 8}}
 
 A command runs whatever it names: documents of strangers must not be taken here.
 """
@@ -20,6 +21,9 @@ from predictor.evaluate.costs import LatencyConfig
 from predictor.evaluate.data_sources import load_dataset
 from predictor.evaluate.network import NetworkConfig
 from predictor.evaluate.recipe import Recipe
+from predictor.evaluate.supernet.one_shot import OneShotEvaluator
+from predictor.evaluate.supernet.shared_weights import SinglePathConfig
+from predictor.evaluate.supernet.stack import StackConfig
 from predictor.evaluate.table_evaluator import TableColumns, TableEvaluator
 from predictor.evaluate.training_evaluator import TrainingEvaluator, chosen_device
 from predictor.search_spaces.base import SearchSpace
@@ -28,6 +32,7 @@ _FIELDS = {
     "train": {"dataset", "recipe", "sizes", "resolution", "device", "latency", "state_folder", "save_every_seconds"},
     "table": {"file", "architecture", "metrics", "fidelities"},
     "command": {"command", "timeout_seconds", "max_output_bytes"},
+    "one_shot": {"dataset", "training", "stack", "device", "state_folder"},
 }
 
 
@@ -96,8 +101,21 @@ def _command(document: Mapping[str, Any], space: SearchSpace) -> Evaluator:
     return CommandEvaluator(space, tuple(command), **limits)
 
 
+def _one_shot(document: Mapping[str, Any], space: SearchSpace) -> Evaluator:
+    stack = StackConfig(**(document.get("stack") or {}))
+    folder = document.get("state_folder")
+    return OneShotEvaluator.trained(
+        space,
+        load_dataset(str(document["dataset"])),
+        SinglePathConfig(**{**(document.get("training") or {}), "stack": stack}),
+        str(chosen_device(str(document.get("device", "auto")))),
+        None if folder is None else Path(folder),
+    )
+
+
 _MADE: Mapping[str, Callable[[Mapping[str, Any], SearchSpace], Evaluator]] = {
     "train": _train,
     "table": _table,
     "command": _command,
+    "one_shot": _one_shot,
 }

@@ -137,8 +137,10 @@ def test_a_command_that_hangs_is_ended_with_its_children(
 
 
 def test_a_command_that_prints_without_end_is_ended(answer: Answer, cells: list[Architecture]) -> None:
+    line = json.dumps({"metrics": {"loss": 1}, "fidelity": 0.5, "note": "x" * 900})
+
     with pytest.raises(FailedEvaluationError, match="at most 10000 bytes from the command, got more"):
-        answer("while True: print('x' * 1000)", max_output_bytes=10_000).evaluate(cells[0])
+        answer(f"while True: print({line!r})", max_output_bytes=10_000).evaluate(cells[0])
 
 
 def test_a_command_that_never_reads_is_no_obstacle(space: NASBench201, cells: list[Architecture]) -> None:
