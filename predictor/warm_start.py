@@ -108,7 +108,7 @@ class WarmStartConfig:
     max_listed: int = 30_000
     num_random: int = 2_000
     num_best: int = 50  # of every earlier task
-    diversity: float = 0.2
+    diversity: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -151,22 +151,25 @@ class WarmStart:
         return list(found.values())
 
     def scores(self, task: Task, space: SearchSpace, candidates: Sequence[Architecture]) -> Array:  # (Q,)
-        """Zero-shot goodness, and what earlier tasks say, the more the more alike they are."""
-        forecast = self.version.adapt(task, space, SupportSet()).predict(candidates)
-        own = _standardised(task.metric.sign * forecast.mean)
-        opinions, weights = [], []
-        for one in self._of_space(task):
-            related = self.version.related(task, space, [one])
-            if related is not None:
-                opinion = self.version.adapt(task, space, SupportSet(), related)
-                opinions.append(_standardised(task.metric.sign * opinion.predict(candidates).mean))
-                weights.append(self.affinity(task, one.task, self.descriptors))
-        if not weights:
+        """The zero-shot forecast, which hears all earlier tasks of the space alike, and what it says if it hears one of them
+        alone, the more the more alike that one is."""
+        known = self._of_space(task)
+        own = self._goodness(task, space, candidates, known)
+        if not known:
             return own
+        opinions = [self._goodness(task, space, candidates, [one]) for one in known]
+        weights = [self.affinity(task, one.task, self.descriptors) for one in known]
         trust = np.array(weights) ** _POWER
         said = np.array(opinions).T @ (trust / trust.sum())
         share = _LARGEST_SHARE * max(weights)
         return np.asarray((1.0 - share) * own + share * said)
+
+    def _goodness(
+        self, task: Task, space: SearchSpace, candidates: Sequence[Architecture], heard: Sequence[MeasuredTask]
+    ) -> Array:  # (Q,)
+        related = self.version.related(task, space, heard)
+        forecast = self.version.adapt(task, space, SupportSet(), related).predict(candidates)
+        return _standardised(task.metric.sign * forecast.mean)
 
     def _of_space(self, task: Task) -> list[MeasuredTask]:
         related = [one for one in self.earlier if are_related(task, one.task)]
