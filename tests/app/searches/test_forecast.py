@@ -98,10 +98,11 @@ def test_a_guided_search_of_a_table_knows_only_what_it_looked_up(
 
 
 def test_constraints_of_a_forecast_search_go_by_forecasts_where_nothing_is_measured(
-    client: TestClient, table: Any, tasks: Any, start: Any, work: Any
+    client: TestClient, table: Any, tasks: Any, start: Any, work: Any, run_adaptations: Any
 ) -> None:
     some = sorted(table.genotypes)[:10]
     client.post("/v1/tasks/latency/observations", json=table.observations(table.latency_ms, some))
+    run_adaptations()
 
     search_id = start(mode="forecast", budget={"evaluations": 64}, constraints=["latency<=8"])
     work()
