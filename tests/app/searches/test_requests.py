@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-pytestmark = pytest.mark.both_engines
+both_engines = pytest.mark.both_engines
 
 Document = dict[str, Any]
 
@@ -110,6 +110,7 @@ def test_an_open_space_has_to_be_begun_somewhere(
     assert first["origin"] == "to begin with"
 
 
+@both_engines
 def test_the_same_request_under_one_key_makes_one_search(client: TestClient, tasks: Any, post_search: Any) -> None:
     first = post_search(headers={"Idempotency-Key": "k1"}, seed=None)
     again = post_search(headers={"Idempotency-Key": "k1"}, seed=None)
@@ -131,6 +132,7 @@ def test_what_has_not_changed_is_not_sent_again(client: TestClient, tasks: Any, 
     assert client.get(f"/v1/searches/{search_id}", headers=seen).status_code == 200
 
 
+@both_engines
 def test_searches_are_listed_by_what_is_asked_for(
     client: TestClient, observed: Any, post_task: Any, start: Any, work: Any
 ) -> None:
@@ -159,6 +161,7 @@ def test_searches_are_listed_by_what_is_asked_for(
     assert shown["best_value"] == client.get(f"/v1/searches/{done}").json()["best"]["value"]
 
 
+@both_engines
 def test_evaluations_are_listed_page_by_page(client: TestClient, observed: Any, start: Any, work: Any) -> None:
     search_id = start(evaluator="table", budget={"evaluations": 10})
     work()
@@ -226,6 +229,7 @@ def test_what_cannot_be_built_says_so(client: TestClient, observed: Any, start: 
     assert answer.json()["errors"][0]["location"] == ["query", "format"]
 
 
+@both_engines
 def test_a_reference_has_one_number_for_each_objective(
     client: TestClient, observed: Any, start: Any, work: Any
 ) -> None:
@@ -243,6 +247,7 @@ def test_nobody_hears_of_searches_that_are_not_there(client: TestClient) -> None
         assert client.get(f"/v1/searches/7{path}").status_code == 404
 
 
+@both_engines
 def test_a_webhook_hears_of_the_end(
     client: TestClient, database: Any, observed: Any, start: Any, show: Any, work: Any
 ) -> None:
