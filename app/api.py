@@ -22,6 +22,7 @@ from app.observations.endpoints import router as observations
 from app.predictions.endpoints import router as predictions
 from app.schemas import problem_schemas, problems
 from app.search_spaces.endpoints import router as search_spaces
+from app.searches.endpoints import router as searches
 from app.tasks.endpoints import router as tasks
 from app.track_records.endpoints import router as track_records
 from app.trials.endpoints import router as trials
@@ -51,6 +52,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     track_records,
     bulk,
     webhooks,
+    searches,
 )
 
 

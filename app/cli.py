@@ -25,6 +25,7 @@ from app.cli_data import best, export, import_export, pareto
 from app.cli_explanations import explain
 from app.cli_measure import measure
 from app.cli_operations import jobs_app, model_app
+from app.cli_searches import search_app
 from app.cli_tasks import fine_tune_app, task_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
@@ -51,6 +52,7 @@ app.add_typer(project_app, name="project")
 app.command("audit")(show_audit)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(model_app, name="model")
+app.add_typer(search_app, name="search")
 app.command("best")(best)
 app.command("pareto")(pareto)
 app.command("export")(export)
@@ -124,9 +126,10 @@ def _say(text: str) -> None:
 def work(
     kinds: Annotated[list[str] | None, typer.Option(help="Such as adapt and fine_tune; leave out for all.")] = None,
     once: Annotated[bool, typer.Option(help="Run what is due, then end.")] = False,
+    linger_seconds: Annotated[float, typer.Option(min=0.0, help="With --once: how long to wait for more.")] = 0.0,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Runs queued work: adaptations, fine-tunes, bulk forecasts, imports and comparisons."""
+    """Runs queued work: adaptations, fine-tunes, bulk forecasts, imports, comparisons and searches."""
     memory.give_back_freed_memory()
     with reported_errors():
         settings = Settings()
@@ -144,7 +147,7 @@ def work(
         model_versions.register_shipped(database)
         if not (once or until_stdin_closes):
             serve_worker(settings)
-        worker.run(settings, database, wanted, once, stopping)
+        worker.run(settings, database, wanted, once, stopping, linger_seconds)
         database.close()
 
 

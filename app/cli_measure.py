@@ -50,6 +50,9 @@ def measure(
     ] = None,
     max_trials: Annotated[int | None, typer.Option(min=1, help="How many trials at most.")] = None,
     once: Annotated[bool, typer.Option(help="End when there is nothing left to measure.")] = False,
+    only_requested: Annotated[
+        bool, typer.Option("--only-requested", help="Only what somebody asked for, such as a search.")
+    ] = False,
     constraint: Annotated[list[str] | None, typer.Option(help="Such as 'latency_ms<=12'; may be repeated.")] = None,
     acquisition: Annotated[str, typer.Option(help="ucb, ei, thompson or mean.")] = "ucb",
     lease_seconds: Annotated[
@@ -74,7 +77,7 @@ def measure(
         evaluator, dataset, device, tuple(recipe or ()), tuple(size or ()), batches, threads, table, command, webhook,
         timeout_seconds, save_seconds, None if ray is None else _ray(ray, ray_cpus, ray_gpus),
     )  # fmt: skip
-    members = {"acquisition": acquisition, "constraints": constraint or []}
+    members = {"acquisition": acquisition, "constraints": constraint or [], "only_requested": only_requested}
     config = MeasureConfig(
         task, tuple(range(seeds)), lease_seconds, early_stop, max_trials, once, also=tuple(also or ()), members=members
     )

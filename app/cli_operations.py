@@ -22,8 +22,8 @@ TaskArgument = Annotated[str, typer.Argument(help="Name or id of the task.")]
 
 @jobs_app.command("list")
 def list_jobs(
-    kind: Annotated[str | None, typer.Option(help="adapt, fine_tune, score, import or compare.")] = None,
-    state: Annotated[str | None, typer.Option(help="queued, running, done, failed or cancelled.")] = None,
+    kind: Annotated[str | None, typer.Option(help="adapt, fine_tune, score, import, compare or search.")] = None,
+    state: Annotated[str | None, typer.Option(help="queued, running, waiting, done, failed or cancelled.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most jobs to list.")] = 20,
     as_json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,

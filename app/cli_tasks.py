@@ -10,7 +10,7 @@ import typer
 from tqdm import tqdm
 
 from app.client import DEFAULT_URL, Client, ClientError
-from app.console import JsonOption, UrlOption, print_json, print_table, reported_errors
+from app.console import JsonOption, UrlOption, named_value, print_json, print_table, reported_errors
 
 task_app = typer.Typer(help="Create and show tasks.", no_args_is_help=True)
 fine_tune_app = typer.Typer(help="Start and follow fine-tunes.", no_args_is_help=True)
@@ -88,7 +88,7 @@ def start_fine_tune(
 ) -> None:
     """Starts a fine-tune."""
     with reported_errors(), Client(url) as client:
-        started = client.start_fine_tune(reason, dict(_setting(text) for text in setting or []))
+        started = client.start_fine_tune(reason, dict(named_value(text) for text in setting or []))
         if not as_json:
             typer.echo(f"fine-tune {started['id']} is {started['state']}")
         elif not follow:
@@ -130,13 +130,3 @@ def _follow(client: Client, fine_tune_id: int, as_json: bool) -> None:
         return
     verdict = "promoted" if document["is_promoted"] else "not promoted"
     typer.echo(f"model version {document['model_version']}: {verdict} ({document['decision']})")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter(f"expected name=value, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

@@ -17,6 +17,7 @@ from typing import Any
 from app.client_calls import DEFAULT_URL, Answer, ClientError, Document
 from app.client_files import AsyncFileCalls, FileCalls
 from app.client_resources import ResourceRequests, TaskRequests
+from app.client_searches import AsyncSearchCalls, SearchCalls
 from app.client_trials import AsyncTrial, LeaseLostError, Trial
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
 _FINAL_STATES = ("done", "failed", "cancelled")
 
 
-class Client(ResourceRequests[Answer, Iterator[Document]], FileCalls):
+class Client(ResourceRequests[Answer, Iterator[Document]], FileCalls, SearchCalls):
     """Speaks to one service. Use as a context manager, or `close` it. May be used from any thread.
 
     Every method raises ClientError when the service refuses or does not answer.
@@ -98,7 +99,9 @@ class Task(TaskRequests[Answer, Iterator[Document]], Answer):
         return self._whole_client.wait_until_fresh(self._name, timeout_seconds, poll_seconds)
 
 
-class AsyncClient(ResourceRequests[Coroutine[Any, Any, Answer], AsyncIterator[Document]], AsyncFileCalls):
+class AsyncClient(
+    ResourceRequests[Coroutine[Any, Any, Answer], AsyncIterator[Document]], AsyncFileCalls, AsyncSearchCalls
+):
     """Speaks to one service from asyncio, in every way in which `Client` does: what answers a document there is to be awaited
     here, and what is iterated over there, is iterated over with `async for`."""
 

@@ -9,11 +9,15 @@ from app.client_access import AccessRequests
 from app.client_calls import AnswerT, Document, ItemsT
 from app.client_formats import as_notations, with_notation
 from app.client_operations import OperationRequests
+from app.client_searches import SearchRequests
 from app.client_trials import TrialRequests
 
 
 class ResourceRequests(
-    TrialRequests[AnswerT, ItemsT], AccessRequests[AnswerT, ItemsT], OperationRequests[AnswerT, ItemsT]
+    TrialRequests[AnswerT, ItemsT],
+    AccessRequests[AnswerT, ItemsT],
+    OperationRequests[AnswerT, ItemsT],
+    SearchRequests[AnswerT, ItemsT],
 ):
     """What can be asked of a service. Every method raises ClientError when the service refuses or does not answer."""
 

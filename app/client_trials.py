@@ -147,6 +147,12 @@ class HeldTrial:
         return str(self._document["genotype"])
 
     @property
+    def share(self) -> float:
+        """What it is to be measured at, as a share of the final fidelity: 1 but where a search asked for less."""
+        asked = self._document.get("fidelity")
+        return 1.0 if asked is None or not self._max_fidelity else float(asked) / self._max_fidelity
+
+    @property
     def document(self) -> Document:
         """The trial as the service answered it."""
         return dict(self._document)

@@ -41,6 +41,17 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def named_value(text: str) -> tuple[str, Any]:
+    """Reads name=value, the value as JSON where it is some; raises typer.BadParameter."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise typer.BadParameter(f"expected name=value, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"

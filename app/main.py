@@ -27,6 +27,8 @@ from app.model_versions import service as model_versions
 from app.predictions.service import PredictionService
 from app.request_records import RequestMetrics, RequestRecordMiddleware
 from app.search_spaces import service as search_spaces
+from app.searches.events import EventStreams
+from app.searches.planning import Planner
 from app.settings import Settings
 from app.trials.advice import AdviceService
 from app.trials.suggesting import SuggestionService
@@ -65,6 +67,8 @@ def create_app(
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
     app.state.suggestions = SuggestionService(settings, app.state.database, app.state.inference, app.state.candidates)
+    app.state.search_planner = Planner(app.state.database, app.state.inference, app.state.candidates)
+    app.state.event_streams = EventStreams(settings, app.state.database, app.state.ending)
     app.state.onnx = OnnxReader(settings)
     app.state.advice = AdviceService(app.state.database, app.state.inference, app.state.candidates)
     app.state.sweeper = TrialSweeper(settings, app.state.database)

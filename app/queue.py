@@ -5,6 +5,8 @@ another takes the job over, from its last checkpoint if it has one. A job that f
 until its attempts are used up; one that was saved on the way has all of them again. Every claim has a number of its own:
 what a worker writes under an earlier one is refused, even if it never noticed that it was thought dead.
 
+A job that cannot go on before something happens is put aside by its worker (`suspend`): it is waiting until that wakes it.
+
 A new kind of job is an entry in `KINDS`, and what does its work in `app/work.py`.
 """
 
@@ -30,8 +32,9 @@ FINE_TUNE = "fine_tune"
 SCORE = "score"
 IMPORT = "import"
 COMPARE = "compare"
+SEARCH = "search"
 
-Lane = Literal["adapt", "fine_tune", "bulk"]
+Lane = Literal["adapt", "fine_tune", "bulk", "search"]
 """Jobs of one lane of a worker run one after the other, beside those of its other lanes."""
 
 
@@ -49,6 +52,7 @@ KINDS: Mapping[str, KindOptions] = {
     SCORE: KindOptions("bulk", limit=4),
     IMPORT: KindOptions("bulk", limit=2),
     COMPARE: KindOptions("bulk", limit=1),
+    SEARCH: KindOptions("search"),
 }
 
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
@@ -56,7 +60,7 @@ NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 INPUT, RESULT = "input", "result"
 """Roles of a job's files."""
 
-JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
 FINAL_STATES = ("done", "failed", "cancelled")
 IN_THE_BACKGROUND = -1
 """Priority of what nobody waits for."""
@@ -187,12 +191,10 @@ def _below_limit(
 
 
 def _is_due(kinds: Collection[str], moment: datetime) -> ColumnElement[bool]:
-    """Queued and its pause is over, or running under a lease that ran out."""
-    return and_(
-        JobRecord.state.in_(("queued", "running")),
-        JobRecord.kind.in_(kinds),
-        or_(JobRecord.lease_expires_at.is_(None), JobRecord.lease_expires_at < moment),
-    )
+    """Queued and its pause is over, running under a lease that ran out, or waiting for a moment that has come."""
+    own, has_no_moment = JobRecord, JobRecord.lease_expires_at.is_(None)
+    is_one = and_(own.state.in_(("queued", "running", "waiting")), own.kind.in_(kinds))
+    return and_(is_one, or_(and_(own.state != "waiting", has_no_moment), own.lease_expires_at < moment))
 
 
 def _is_abandoned() -> ColumnElement[bool]:
@@ -304,6 +306,37 @@ def give_back(session: Session, job: ClaimedJob) -> bool:
     return True
 
 
+def suspend(session: Session, job: ClaimedJob, seconds: float | None, *, is_ready: bool = False) -> bool:
+    """Puts the job aside until somebody wakes it or so many seconds have passed; False if the worker does not hold it any
+    more. `is_ready`: it only lets others have their turn. What it waits for is to be looked at in the same transaction, after
+    `held`, and whoever makes it happen calls `wake` in theirs: so neither misses the other."""
+    record = held(session, job)
+    if record is None:
+        return False
+    _release(record)
+    record.state, record.attempts = "queued" if is_ready else "waiting", 0
+    if seconds is not None:
+        record.lease_expires_at = clock.now(session) + timedelta(seconds=seconds)
+    return True
+
+
+def wake(session: Session, job_ids: Collection[int]) -> None:
+    """Queues those of the jobs that wait. All are locked from here on: one about to be put aside sees what was done."""
+    if not job_ids:
+        return
+    query = select(JobRecord).where(JobRecord.id.in_(job_ids)).order_by(JobRecord.id)
+    for record in session.scalars(query.with_for_update()):
+        if record.state == "waiting":
+            record.state, record.lease_expires_at = "queued", None
+
+
+def hold_back(session: Session, job_id: int) -> None:
+    """Lets a queued or waiting job wait until somebody wakes it; one that is running is left to its worker."""
+    record = session.scalar(select(JobRecord).where(JobRecord.id == job_id).with_for_update())
+    if record is not None and record.state in ("queued", "waiting"):
+        record.state, record.lease_expires_at = "waiting", None
+
+
 def end_cancelled(session: Session, job: ClaimedJob) -> bool:
     """Ends a job whose worker saw the request to cancel."""
     record = held(session, job)
@@ -314,13 +347,14 @@ def end_cancelled(session: Session, job: ClaimedJob) -> bool:
 
 
 def cancel(session: Session, job_id: int) -> JobState | None:
-    """Cancels a queued job at once and asks the worker of a running one to stop; the state after, None if unknown."""
+    """Cancels a queued or waiting job at once and asks the worker of a running one to stop; the state after, None if
+    unknown."""
     record = session.scalar(select(JobRecord).where(JobRecord.id == job_id).with_for_update())
     if record is None:
         return None
     if record.state not in FINAL_STATES:
         record.cancel_requested = True
-    if record.state == "queued":
+    if record.state in ("queued", "waiting"):
         _end(session, record, "cancelled", clock.now(session))
     return cast(JobState, record.state)
 
@@ -342,7 +376,8 @@ def retry(session: Session, job_id: int) -> JobState | None:
 
 
 def _end(session: Session, record: JobRecord, state: JobState, moment: datetime) -> None:
-    """Ends a job, and tells webhooks and tallies. Only one that is done keeps a result; only one that failed keeps what the next attempt goes on from."""
+    """Ends a job, and tells webhooks and tallies. Only one that is done keeps a result; only one that failed keeps what the
+    next attempt goes on from."""
     record.state, record.dedupe_key, record.finished_at = state, None, moment
     _release(record)
     outbox.emit_end_of_job(session, record)

@@ -181,6 +181,14 @@ class Settings(BaseSettings):
         default=1.0, gt=0.0, description="How often webhooks that are due are looked for."
     )
     webhook_keep_days: float = Field(default=30.0, gt=0.0, description="How long deliveries that have ended are kept.")
+    event_stream_seconds: float = Field(
+        default=3600.0, gt=0.0, description="Longest that a stream of events stays open; clients come back for more."
+    )
+    event_poll_seconds: float = Field(default=0.5, gt=0.0, description="How often a stream looks for new events.")
+    event_heartbeat_seconds: float = Field(
+        default=15.0, gt=0.0, description="A stream on which nothing happens says so often that it is still there."
+    )
+    max_event_streams: int = Field(default=200, ge=1, description="Most streams of events of one process.")
     shutdown_seconds: float = Field(
         default=25.0,
         gt=0.0,

@@ -318,7 +318,7 @@ class JobRecord(Table):
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
-    state: Mapped[str] = mapped_column(String(16), default="queued")  # queued | running | done | failed | cancelled
+    state: Mapped[str] = mapped_column(String(16), default="queued")  # queued | running | waiting | done | failed | …
     dedupe_key: Mapped[str | None] = mapped_column(
         String(128), unique=True
     )  # set while queued, so that many posts make one job
@@ -335,7 +335,7 @@ class JobRecord(Table):
         default=0
     )  # one more with every claim: what an earlier one writes is refused
     lease_owner: Mapped[str | None] = mapped_column(String(64))
-    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # while queued: not to be claimed before
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # not running: not to be claimed before
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -398,6 +398,7 @@ class TrialRecord(Table):
     forecast_mean: Mapped[float | None]
     forecast_std: Mapped[float | None]
     model_version_id: Mapped[str | None] = mapped_column(String(32))  # that made the forecast
+    fidelity: Mapped[float | None]  # what it is to be measured at; None: the final one
     reason: Mapped[str | None] = mapped_column(Text)  # the cause of the last change
     outcome_digest: Mapped[str | None] = mapped_column(String(64))
     observation_ids: Mapped[list[int]] = mapped_column(JSON, default=list)
@@ -418,6 +419,108 @@ class TrialEventRecord(Table):
     cause: Mapped[str] = mapped_column(Text)
     worker_id: Mapped[str | None] = mapped_column(String(128))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
+
+
+class SearchRecord(Table):
+    """An architecture search. The job of the same id does it, step by step: what a step asked, heard and decided is committed
+    with the strategy's state, so that whoever comes next goes on from there. While it is `is_paused`, its job waits."""
+
+    __tablename__ = "searches"
+    __table_args__ = (Index("ix_searches_project_id_id", "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(ForeignKey("jobs.id"), primary_key=True, autoincrement=False)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id"))
+    search_space: Mapped[str] = mapped_column(ForeignKey("search_spaces.name"))
+    strategy: Mapped[str] = mapped_column(String(64))
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    mode: Mapped[str] = mapped_column(String(16))  # measured | forecast | guided
+    evaluator: Mapped[str] = mapped_column(String(16))  # trials | table | forecast
+    constraints: Mapped[list[str]] = mapped_column(JSON)
+    start: Mapped[list[str]] = mapped_column(JSON)  # genotypes to begin with
+    seed: Mapped[int] = mapped_column(BigInteger)
+    parallel: Mapped[int]
+    max_evaluations: Mapped[int | None]
+    max_seconds: Mapped[float | None]
+    description: Mapped[str] = mapped_column(Text, default="")
+    is_paused: Mapped[bool] = mapped_column(default=False)
+    seconds_before: Mapped[float] = mapped_column(default=0.0)  # that counted until it was paused last
+    counted_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # None: not begun, paused, or ended
+    strategy_state: Mapped[dict[str, Any] | None] = mapped_column(JSON, deferred=True)  # None: not begun
+    num_proposed: Mapped[int] = mapped_column(default=0)
+    num_evaluated: Mapped[int] = mapped_column(default=0)  # whose outcome is known
+    num_failed: Mapped[int] = mapped_column(default=0)  # of them, those without a value
+    best_id: Mapped[int | None] = mapped_column(RowId)  # of its evaluations
+    ending: Mapped[str | None] = mapped_column(Text)  # why it is done
+    created_by: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
+
+
+class SearchObjectiveRecord(Table):
+    """A task that a search is about, the first one first, with the direction in which it searches."""
+
+    __tablename__ = "search_objectives"
+    __table_args__ = (Index("ix_search_objectives_task_id", "task_id"),)
+
+    search_id: Mapped[int] = mapped_column(ForeignKey("searches.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
+    direction: Mapped[str] = mapped_column(String(8))  # maximize | minimize
+
+
+class SearchEvaluationRecord(Table):
+    """An architecture that a search proposed and, once it is known, what came of it."""
+
+    __tablename__ = "search_evaluations"
+    __table_args__ = (
+        UniqueConstraint("search_id", "number"),
+        Index("ix_search_evaluations_search_id_state_number", "search_id", "state", "number"),
+        Index("ix_search_evaluations_search_id_value_id", "search_id", "value", "id"),
+        Index("ix_search_evaluations_architecture_id", "architecture_id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    search_id: Mapped[int] = mapped_column(ForeignKey("searches.id"))
+    number: Mapped[int]  # from 1, in the order of the proposals
+    architecture_id: Mapped[str] = mapped_column(ForeignKey("architectures.id"))
+    origin: Mapped[str] = mapped_column(Text)  # where the strategy has it from
+    asked_fidelity: Mapped[float]  # as a share of the final one
+    state: Mapped[str] = mapped_column(String(16))  # open | done | failed
+    source: Mapped[str | None] = mapped_column(String(16))  # trial | known | table | forecast
+    values: Mapped[list[float] | None] = mapped_column(JSON)  # one for each objective
+    value: Mapped[float | None]  # of the first objective
+    fidelity: Mapped[float | None]  # that the values are of, as a share of the final one
+    violation: Mapped[float | None]  # of the constraints; 0: none is violated
+    ended_number: Mapped[int | None]  # from 1, in the order of the outcomes
+    is_improvement: Mapped[bool] = mapped_column(default=False)  # it was the best so far when it came
+    reason: Mapped[str | None] = mapped_column(Text)  # why there is no value
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SearchTrialRecord(Table):
+    """The trial that a search waits for, or waited for, to know one objective of an evaluation."""
+
+    __tablename__ = "search_trials"
+    __table_args__ = (Index("ix_search_trials_trial_id", "trial_id"),)
+
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey("search_evaluations.id"), primary_key=True)
+    task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"), primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"))
+    search_id: Mapped[int] = mapped_column(ForeignKey("searches.id"))
+    is_own: Mapped[bool]  # nobody else had asked for it before
+
+
+class SearchEventRecord(Table):
+    """What happened in a search, written while its job's row is locked: ids become visible in their order. Append-only."""
+
+    __tablename__ = "search_events"
+    __table_args__ = (Index("ix_search_events_search_id_id", "search_id", "id"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    search_id: Mapped[int] = mapped_column(ForeignKey("searches.id"))
+    kind: Mapped[str] = mapped_column(String(16))  # created | started | evaluated | improved | paused | resumed
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class IdempotencyKeyRecord(Table):

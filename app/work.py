@@ -12,12 +12,14 @@ from app.fine_tunes import service as fine_tunes
 from app.inference import Relations, Versions, adapt_task
 from app.jobs.progress import Conclusion, Progress, Work
 from app.model_versions import comparing
+from app.searches.driving import SearchDriver
 from app.settings import Settings
 
 
 def services(settings: Settings, database: Database, versions: Versions) -> dict[str, Work]:
     """The work of every kind."""
     relations = Relations()
+    searches = SearchDriver(settings, database, relations)
 
     def adapt(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
         return adapt_task(database, versions, relations, payload["task_id"]).keep
@@ -41,4 +43,5 @@ def services(settings: Settings, database: Database, versions: Versions) -> dict
         queue.SCORE: score,
         queue.IMPORT: import_file,
         queue.COMPARE: compare,
+        queue.SEARCH: searches.run,
     }

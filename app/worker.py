@@ -1,7 +1,8 @@
 """Runs queued work: claims a job, runs it under a heartbeat, ends it. Any number of workers may run, on any machine.
 
-Adaptations run in this process, one after the other. Fine-tunes have a process of their own while there are any, and so has
-other long work, so that they delay no adaptation and leave no memory behind.
+Adaptations run in this process, one after the other. Fine-tunes have a process of their own while there are any, and so have
+searches and other long work, so that they delay no adaptation and leave no memory behind. That of searches stays for a while:
+their steps are short, and what they wait for may come soon.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from app.database import Database
 from app.errors import AppError, RetryableError
 from app.fine_tunes import schedule
 from app.inference import Versions, warm_up
-from app.jobs.progress import Conclusion, JobStore, Progress, Work
+from app.jobs.progress import Conclusion, JobStore, JobSuspendedError, Progress, Work
 from app.queue import ClaimedJob
 from app.settings import Settings
 from app.webhooks.sending import WebhookSender
@@ -33,6 +34,7 @@ from app.work import services
 _MAX_HEARTBEAT_SECONDS = 1.0
 _TRIGGER_SECONDS = 5.0
 _RESTART_SECONDS = 5.0
+_LINGER_SECONDS: Mapping[str, float] = {queue.SEARCH: 60.0}  # without work, before the process of the kind ends
 _SPARE_SECONDS = 10.0  # that a child process gets beyond its own limit, to give its jobs back
 _logger = logging.getLogger(__name__)
 
@@ -113,12 +115,17 @@ class Worker:
         heart.start()
         conclusion: Conclusion | None = None
         failure: Exception | None = None
+        is_suspended = False
         try:
             conclusion = self.work[job.kind](job.payload, progress)
+        except JobSuspendedError:
+            is_suspended = True
         except Exception as error:  # whatever went wrong is the job's error, not the worker's
             failure = error
         ended.set()
         heart.join()
+        if is_suspended:  # it is no longer this worker's, which is no cancellation
+            return
         if progress.is_cancelled:
             self._cancelled(job)
         elif conclusion is not None:
@@ -177,6 +184,17 @@ class Worker:
             queue.fail(session, job, f"{type(error).__name__}: {error}", is_retryable)
 
 
+def _run_what_is_due(worker: Worker, kinds: Sequence[str], linger_seconds: float) -> None:
+    idle_since = time.monotonic()
+    while not worker.stopping.is_set():
+        if worker.run_one(kinds):
+            idle_since = time.monotonic()
+        elif time.monotonic() - idle_since < linger_seconds:
+            worker.stopping.wait(worker.settings.worker_poll_seconds)
+        else:
+            return
+
+
 class ProcessLane:
     """Keeps a process for queued jobs of some kinds while there are any. Belongs to one thread."""
 
@@ -210,7 +228,9 @@ class ProcessLane:
         if has_work:
             self._next_start = now + _RESTART_SECONDS
             wanted = [argument for kind in self._kinds for argument in ("--kinds", kind)]
-            self._process = ChildProcess(["worker", *wanted, "--once"], self._settings)
+            seconds = max(_LINGER_SECONDS.get(kind, 0.0) for kind in self._kinds)
+            lingering = ["--linger-seconds", str(seconds)] if seconds else []
+            self._process = ChildProcess(["worker", *wanted, "--once", *lingering], self._settings)
 
 
 def keep_schedules(settings: Settings, database: Database, stopping: threading.Event) -> None:
@@ -291,13 +311,20 @@ def end_when_stuck(worker: Worker, seconds: float) -> None:
     threading.Thread(target=watch, name="stuck-watch", daemon=True).start()
 
 
-def run(settings: Settings, database: Database, kinds: Sequence[str], once: bool, stopping: threading.Event) -> None:
-    """The whole of a worker process: with `once`, runs what is due and ends; otherwise works until `stopping` is set."""
+def run(
+    settings: Settings,
+    database: Database,
+    kinds: Sequence[str],
+    once: bool,
+    stopping: threading.Event,
+    linger_seconds: float = 0.0,
+) -> None:
+    """The whole of a worker process: with `once`, runs what is due, waits so long for more, and ends; otherwise works until
+    `stopping` is set."""
     worker = Worker.of(settings, database, stopping)
     end_when_stuck(worker, settings.shutdown_seconds)
     if once:
-        while not stopping.is_set() and worker.run_one(kinds):
-            pass
+        _run_what_is_due(worker, kinds, linger_seconds)
         return
     lanes = []
     for lane in dict.fromkeys(options.lane for options in queue.KINDS.values()):

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from predictor.search.registry import StrategyInfo, make_strategy, strategy_info, strategy_names
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
     from predictor.search_spaces.registry import built_in_search_spaces, declared_search_space, search_space
+    from predictor.searching import SmoothRelaxation
     from predictor.surrogate.related_tasks import MAX_RELATED, MIN_OBSERVATIONS, RelatedTasks
     from predictor.tasks import MeasuredTask, Metric, Observation, SupportSet, Task, lower_fidelities
     from predictor.version_archive import pack, unpack
@@ -110,8 +111,8 @@ _HOMES = {
     "InvalidGraphError": "predictor.errors",
     "InvalidMetricError": "predictor.errors",
     "InvalidSupportSetError": "predictor.errors",
-    "NotationError": "predictor.errors",
     "NotInSpaceError": "predictor.errors",
+    "NotationError": "predictor.errors",
     "PredictorError": "predictor.errors",
     "SearchError": "predictor.errors",
     "SearchSpaceError": "predictor.errors",
@@ -144,8 +145,6 @@ _HOMES = {
     "DartsResult": "predictor.evaluate.supernet.search",
     "DifferentiableSearch": "predictor.evaluate.supernet.search",
     "TableEvaluator": "predictor.evaluate.table_evaluator",
-    "architecture_from_onnx": "predictor.formats.onnx_operators",
-    "architecture_from_module": "predictor.formats.torch_export",
     "GradientConfig": "predictor.explain.gradients",
     "GradientExplanation": "predictor.explain.gradients",
     "explain_gradients": "predictor.explain.gradients",
@@ -165,6 +164,8 @@ _HOMES = {
     "LoggedCase": "predictor.fine_tuning",
     "compare": "predictor.fine_tuning",
     "fine_tune": "predictor.fine_tuning",
+    "architecture_from_onnx": "predictor.formats.onnx_operators",
+    "architecture_from_module": "predictor.formats.torch_export",
     "MetaPredictor": "predictor.meta_predictor",
     "Predictions": "predictor.prediction",
     "kendall_tau": "predictor.scoring",
@@ -186,6 +187,7 @@ _HOMES = {
     "built_in_search_spaces": "predictor.search_spaces.registry",
     "declared_search_space": "predictor.search_spaces.registry",
     "search_space": "predictor.search_spaces.registry",
+    "SmoothRelaxation": "predictor.searching",
     "MAX_RELATED": "predictor.surrogate.related_tasks",
     "MIN_OBSERVATIONS": "predictor.surrogate.related_tasks",
     "RelatedTasks": "predictor.surrogate.related_tasks",
@@ -274,6 +276,7 @@ __all__ = [
     "ShapleyConfig",
     "ShapleyExplanation",
     "ShippedTask",
+    "SmoothRelaxation",
     "SpaceTooLargeError",
     "StrategyInfo",
     "SupportSet",

@@ -140,6 +140,8 @@ def settings(tmp_path: Path, migrated_url: str) -> Settings:
         max_observations_per_request=1_000,
         max_enumerated_candidates=1_000,
         trial_sweep_seconds=3_600.0,  # tests sweep when they want to
+        event_stream_seconds=0.5,
+        event_poll_seconds=0.05,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,6 +46,16 @@ class Constraint:
         """Whether small values satisfy it."""
         return self.operator.startswith("<")
 
+    def violation(self, value: float) -> float:
+        """By how much a value breaks it, as a share of the bound (or as it is, where that is 0); 0 where it holds. Where
+        nothing is known, 1."""
+        if math.isnan(value):
+            return 1.0
+        beyond = (value - self.bound) if self.is_upper else (self.bound - value)
+        if beyond == 0.0 and self.operator in ("<", ">"):
+            return sys.float_info.min
+        return max(0.0, beyond) / (abs(self.bound) or 1.0)
+
     def probability(self, mean: Column, std: Column) -> Column:  # (S,)
         """How probable it is that normal values satisfy it; 0 where nothing is known."""
         distance = (self.bound - mean) if self.is_upper else (mean - self.bound)
@@ -62,6 +73,7 @@ class BoundConstraint:
     constraint: Constraint
     task_name: str | None
     source: MetricSource
+    task_id: int | None = None
 
 
 def parse_constraint(text: str) -> Constraint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -126,7 +126,7 @@ class CandidateService:
     ) -> tuple[Choice, Scored]:
         served = self._answering(task)
         seed = secrets.randbelow(2**31) if query.seed is None else query.seed
-        constraints = self._bound(served, query.constraints, served.project_id or query.project_id)
+        constraints = self.bound(served, query.constraints, served.project_id or query.project_id)
         measured = self.measured(served.task_id)
         choice = Choice(served, query, measured, constraints, np.random.default_rng(seed), seed)
         if self._pools.is_enumerable(served.space):
@@ -199,8 +199,19 @@ class CandidateService:
             choice.rng,
         )
 
-    def _bound(self, served: ServedTask, texts: Sequence[str], project_id: int | None) -> list[BoundConstraint]:
-        """The constraints with where their values come from."""
+    def bound(
+        self,
+        served: ServedTask,
+        texts: Sequence[str],
+        project_id: int | None,
+        load: Callable[[str], ServedTask] | None = None,
+    ) -> list[BoundConstraint]:
+        """The constraints with where their values come from: tasks that the project knows, as `load` answers them.
+
+        Raises:
+            InvalidContentError: if one cannot be read or speaks of an unknown metric.
+            NotReadyError: if there is no champion yet.
+        """
         constraints = [parse_constraint(text) for text in texts]
         if not constraints:
             return []
@@ -211,20 +222,19 @@ class CandidateService:
         return [
             BoundConstraint(constraint, None, stated_source(constraint.metric))
             if task is None
-            else self._bound_to_task(constraint, str(task.id))
+            else self._bound_to_task(constraint, (load or self._answering)(str(task.id)))
             for constraint, task in zip(constraints, found, strict=True)
         ]
 
-    def _bound_to_task(self, constraint: Constraint, task: str) -> BoundConstraint:
-        served = self._answering(task)
-
+    def _bound_to_task(self, constraint: Constraint, served: ServedTask) -> BoundConstraint:
         def forecast(architectures: Sequence[ParsedArchitecture]) -> ForecastColumns:
             if not self._pools.is_enumerable(served.space):
                 return ForecastColumns.of(self._inference.forecaster.forecast(served, architectures))
             pool, columns = self._pools.scored(served)
             return columns.at(np.asarray([pool.places[one.id] for one in architectures], dtype=np.intp))
 
-        return BoundConstraint(constraint, served.name, task_source(self.measured(served.task_id), forecast))
+        source = task_source(self.measured(served.task_id), forecast)
+        return BoundConstraint(constraint, served.name, source, served.task_id)
 
 
 def _stated_metrics(served: ServedTask) -> tuple[str, ...]:

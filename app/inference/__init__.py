@@ -8,6 +8,7 @@ relations   what related tasks say
 serving     Inference, which notices new adaptations; adapting a task
 proposing   unmeasured architectures: enumerated or searched, scored, diverse
 training    fine-tuning
+searching   search strategies, and forecasts for them
 shipped     the evaluated architectures that come with the program
 """
 

@@ -376,6 +376,17 @@ def identity(adaptation: AdaptationRecord) -> tuple[object, ...]:
     return adaptation.id, adaptation.model_version_id, adaptation.created_at
 
 
+def adaptation_of(session: Session, task_id: int) -> tuple[int, str | None, tuple[str, int] | None]:
+    """The task's revision, the version that its adaptations start from, and what the one that answers was made of: its
+    version and the revision that it has seen."""
+    own, version = AdaptationRecord, effective_version(session, task_id)
+    query = select(own.model_version_id, own.task_revision).where(own.task_id == task_id)
+    newest = query.order_by((own.model_version_id == version).desc(), own.created_at.desc(), own.id.desc()).limit(1)
+    row = session.execute(newest).one_or_none()
+    revision = session.execute(select(TaskRecord.revision).where(TaskRecord.id == task_id)).scalar_one()
+    return revision, version, None if row is None else (row.model_version_id, row.task_revision)
+
+
 def digest(session: Session) -> tuple[object, ...]:
     """Changes whenever a task's observations, its pin, an adaptation or the champion changed."""
     row = session.execute(

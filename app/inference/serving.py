@@ -93,6 +93,42 @@ class Inference:
                 served = self.served(reference) or self._loaded(reference)
         return served
 
+    def reload(self, reference: str) -> ServedTask:
+        """The task as the database has it now, for who does not poll; what is loaded already is taken where nothing changed.
+
+        Raises:
+            NotFoundError: if there is no such task.
+            NotReadyError: if there is no champion yet.
+        """
+        served = self.served(reference)
+        with self._loading:
+            if served is not None and self._is_current(served):
+                return served
+            return self._loaded(reference)
+
+    def _is_current(self, served: ServedTask) -> bool:
+        with self._database.read() as session:
+            revision, version, newest = records.adaptation_of(session, served.task_id)
+        is_kept = newest is None or newest == (served.model_version, served.adapted_revision)
+        return is_kept and (served.revision, served.champion) == (revision, version)
+
+    def snapshot(self, context: TaskContext, adapted: AdaptedPredictor, num_observations: int) -> ServedTask:
+        """A task with an adaptation that is kept nowhere, and that nobody else is answered by."""
+        return ServedTask(
+            task_id=context.id,
+            name=context.name,
+            revision=context.revision,
+            task=context.task,
+            space=context.space,
+            adapted=adapted,
+            num_observations=num_observations,
+            adapted_revision=context.revision,
+            last_observation_id=0,
+            champion=adapted.model_version,
+            serial=next(self._serials),
+            project_id=context.project_id,
+        )
+
     def refresh(self) -> None:
         """Looks at the database once and takes over what changed."""
         with self._refreshing:

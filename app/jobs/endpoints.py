@@ -59,7 +59,7 @@ def show_job(database: DatabaseDep, caller: CallerDep, job_id: JobId) -> JobRepl
 @router.post(
     "/jobs/{job_id}:cancel",
     summary="Cancel a job",
-    description="Cancels a queued job at once and asks the worker of a running one to stop. Again is harmless; a job that "
+    description="Cancels a queued or waiting job at once and asks the worker of a running one to stop. Again is harmless; a job that "
     "is done or failed is refused with 409.",
     responses={200: example({**JOB_EXAMPLE, "state": "cancelled", "result": None}), **problems(404, 409)},
 )
@@ -73,7 +73,7 @@ def cancel_job(database: DatabaseDep, job_id: JobId) -> JobReply:
     "/jobs/{job_id}:retry",
     summary="Try a job again",
     description="Queues a job that failed or was cancelled once more, with all its attempts. One that failed goes on from its "
-    "last checkpoint. A job that is queued, running or done is refused with 409.",
+    "last checkpoint. A job that has not ended, or is done, is refused with 409.",
     responses={
         200: example({**JOB_EXAMPLE, "state": "queued", "attempts": 0, "result": None, "finished_at": None}),
         **problems(404, 409),

@@ -21,6 +21,10 @@ Work = Callable[[Mapping[str, Any], "Progress"], Conclusion]
 """Does the work of one kind of job, from its payload."""
 
 
+class JobSuspendedError(Exception):
+    """A job was put aside (`queue.suspend`) by what does its work: somebody goes on with it later."""
+
+
 class JobStoppedError(Exception):
     """A job ended before its time because it was asked to, or because its worker holds it no more; nothing was changed."""
 

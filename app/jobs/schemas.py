@@ -9,9 +9,9 @@ from pydantic import Field
 
 from app.schemas import Reply
 
-JobKind = Literal["adapt", "fine_tune", "score", "import", "compare"]
+JobKind = Literal["adapt", "fine_tune", "score", "import", "compare", "search"]
 """Those of `app.queue.KINDS`, which a test compares with these."""
-JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
 
 JOB_EXAMPLE = {
     "id": 17,
@@ -53,7 +53,7 @@ class JobReply(Reply):
     attempts: int = Field(description="How often it was begun, or gone on with since it last saved how far it was.")
     max_attempts: int
     next_attempt_at: datetime | None = Field(
-        description="When it is tried again after an error; null: as soon as may be."
+        description="When it is tried again after an error, or looked at again while it waits; null: as soon as may be."
     )
     is_cancel_requested: bool
     created_at: datetime

@@ -45,7 +45,7 @@ def shown(record: JobRecord) -> JobReply:
         log_tail=record.log_tail,
         attempts=record.attempts,
         max_attempts=queue.MAX_ATTEMPTS,
-        next_attempt_at=record.lease_expires_at if record.state == "queued" else None,
+        next_attempt_at=record.lease_expires_at if record.state in ("queued", "waiting") else None,
         is_cancel_requested=record.cancel_requested,
         created_at=record.created_at,
         started_at=record.started_at,
@@ -60,7 +60,7 @@ def page(session: Session, asked: Asked, wanted: Filter, project_id: int | None 
 
 
 def cancel(session: Session, job_id: int) -> JobRecord:
-    """Cancels a queued job, or asks the worker of a running one to stop; harmless when it was cancelled before.
+    """Cancels a queued or waiting job, or asks the worker of a running one to stop; harmless when it was cancelled before.
 
     Raises:
         NotFoundError: if there is no such job.
@@ -68,7 +68,7 @@ def cancel(session: Session, job_id: int) -> JobRecord:
     """
     state = queue.cancel(session, job_id)
     if state in ("done", "failed"):
-        raise ConflictError(f"expected a job that is queued or running, got one that is {state}")
+        raise ConflictError(f"expected a job that is queued, running or waiting, got one that is {state}")
     return find(session, job_id)
 
 

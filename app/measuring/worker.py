@@ -143,7 +143,7 @@ class MeasuringWorker:
             with new_bar(f"trial {trial.id} seed {seed}") as bar:
                 reporter = TrialReporter(trial, self._told, seed, self._stopping, self._config.takes_advice, bar)
                 try:
-                    outcome = evaluating.evaluate(evaluator, self._space, trial.genotype, 1.0, seed, reporter)
+                    outcome = evaluating.evaluate(evaluator, self._space, trial.genotype, trial.share, seed, reporter)
                 except Interrupted:
                     self._end_interrupted(trial)
                 except InvalidContentError as error:  # no other trial would do better
@@ -151,8 +151,9 @@ class MeasuringWorker:
                 measured = self._final(trial, outcome)
                 show(bar, measured, self._told)
             finals.append(measured)
-            self._report(trial, measured, seed)
-            if outcome.result is not None and outcome.result.stopped_early:
+            stopped_early = outcome.result is not None and outcome.result.stopped_early
+            self._report(trial, measured, seed, stopped_early=stopped_early)
+            if stopped_early:
                 self._say(f"trial {trial.id} stopped early at {measured.fidelity:.0%} of the budget")
                 break
         return finals
@@ -173,12 +174,15 @@ class MeasuringWorker:
             raise InfeasibleError(outcome.reason)
         raise EvaluationFailedError(outcome.reason) if outcome.may_succeed_later else FailedForGoodError(outcome.reason)
 
-    def _report(self, trial: Trial, measured: Measured, seed: int) -> None:
+    def _report(self, trial: Trial, measured: Measured, seed: int, *, stopped_early: bool) -> None:
         try:
             value = self._told.value(measured)
         except InvalidContentError as error:
             raise UnusableEvaluatorError(str(error)) from error
-        trial.report(value, fidelity=self._told.fidelity(measured), seed=seed, cost=measured.cost_seconds)
+        # What was asked for is told under the fidelity that was asked for, though a training has only whole epochs.
+        is_as_asked = trial.share < 1.0 and not stopped_early
+        fidelity = trial.document["fidelity"] if is_as_asked else self._told.fidelity(measured)
+        trial.report(value, fidelity=fidelity, seed=seed, cost=measured.cost_seconds)
 
     def _tell_others(self, trial: Trial, finals: Sequence[Measured]) -> None:
         """Other metrics of the same architecture, to the tasks that are about them; nothing of what was stopped early."""

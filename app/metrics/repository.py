@@ -19,7 +19,7 @@ from app.tables import (
     WebhookDeliveryRecord,
 )
 
-_NOT_ENDED = ("queued", "running")
+_NOT_ENDED = ("queued", "running", "waiting")
 _OPEN = ("requested", "leased", "expired", "abandoned")
 
 

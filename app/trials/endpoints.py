@@ -127,7 +127,7 @@ def list_trials(
     task: str,
     asked: Annotated[Asked, service.LISTING.query],
     state: Annotated[
-        list[TrialState] | None, Query(max_length=7, description="Only those in this state; may be repeated.")
+        list[TrialState] | None, Query(max_length=8, description="Only those in this state; may be repeated.")
     ] = None,
     worker_id: Annotated[WorkerId | None, Query(description="Only those that this worker has, or had last.")] = None,
     architecture: Annotated[

@@ -31,6 +31,7 @@ LEASED_EXAMPLE = {
     "lease_expires_at": "2026-11-22T09:50:00Z",
     "num_expiries": 0,
     "num_failures": 0,
+    "fidelity": None,
     "forecast": {"mean": 0.962, "std": 0.008, "model_version": "0f1e2d3c4b5a69788796a5b4c3d2e1f0"},
     "reason": "handed out",
     "observation_ids": [],

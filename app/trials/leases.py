@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from app import tallies
+from app import queue, tallies
 from app.settings import Settings
 from app.tables import TaskRecord, TrialRecord
 from app.trials import recording, repository, tokens
-from app.trials.states import TrialState, check_change, state_of
+from app.trials.states import NEXT, TrialState, check_change, state_of
 
 
 def change(session: Session, trial: TrialRecord, after: TrialState, cause: str, now: datetime) -> None:
@@ -29,6 +29,8 @@ def change(session: Session, trial: TrialRecord, after: TrialState, cause: str, 
     trial.state, trial.reason, trial.changed_at = after, cause, now
     if after != "leased":
         trial.lease_expires_at = None
+    if not NEXT[after]:
+        queue.wake(session, repository.waiting_searches(session, trial.id))
 
 
 def created(session: Session, trial: TrialRecord, cause: str, now: datetime) -> None:

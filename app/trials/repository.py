@@ -1,5 +1,5 @@
 """The SQL of trials. Locks are taken in one order everywhere, so that nobody waits in a circle: trials, then their task, then
-architectures."""
+architectures, then the job of a search that waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from sqlalchemy.orm import Session
 
 from app.lists import within
 from app.observations.repository import with_names
-from app.tables import NotationRecord, ObservationRecord, TaskRecord, TrialEventRecord, TrialRecord
+from app.tables import (
+    NotationRecord,
+    ObservationRecord,
+    SearchTrialRecord,
+    TaskRecord,
+    TrialEventRecord,
+    TrialRecord,
+)
 from app.trials.states import OPEN, POOL
 
 _MAX_ROWS = 500
@@ -68,6 +75,12 @@ def open_ids(session: Session, task_id: int) -> frozenset[str]:
     """The architectures of the task's open trials."""
     query = select(TrialRecord.architecture_id).where(TrialRecord.task_id == task_id, TrialRecord.state.in_(OPEN))
     return frozenset(session.scalars(query))
+
+
+def waiting_searches(session: Session, trial_id: int) -> Sequence[int]:
+    """The searches that may be waiting for the trial to end; each is a job of that id."""
+    query = select(SearchTrialRecord.search_id).where(SearchTrialRecord.trial_id == trial_id)
+    return session.scalars(query.distinct()).all()
 
 
 def tried(session: Session, task_id: int, architecture_ids: Sequence[str]) -> frozenset[str]:

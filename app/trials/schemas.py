@@ -50,6 +50,9 @@ class SuggestIn(RequestBody):
         default=1_000, description="Random architectures that the search of a large space starts from."
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(default=None, description="Leave out for a new one.")
+    only_requested: bool = Field(
+        default=False, description="Only what somebody asked for, such as a search: nothing new is suggested."
+    )
 
 
 class RequestIn(RequestBody):
@@ -139,6 +142,7 @@ class TrialOut(Reply):
     lease_expires_at: datetime | None = Field(description="When it returns to the pool; null: nobody has it.")
     num_expiries: int
     num_failures: int
+    fidelity: float | None = Field(description="What it is to be measured at, such as epochs; null: the final one.")
     forecast: TrialForecast | None = Field(description="Null while it waits, or if there was no champion.")
     reason: str | None = Field(description="The cause of the last change.")
     observation_ids: list[int] = Field(description="What was recorded of it, the oldest first.")

@@ -86,8 +86,11 @@ def take_request(session: Session, task_name: str, body: RequestIn) -> TakenRequ
     return TakenRequest(task.name, space, stored, body.architectures)
 
 
-def request(session: Session, task_name: str, wanted: Sequence[ParsedArchitecture]) -> RequestedOut:
-    """Lets the architectures wait for a worker; what waits or is out already is answered as it is."""
+def request(
+    session: Session, task_name: str, wanted: Sequence[ParsedArchitecture], fidelity: float | None = None
+) -> RequestedOut:
+    """Lets the architectures wait for a worker, to be measured at that fidelity (None: the final one); what waits or is out
+    already is answered as it is."""
     task = tasks.find(session, task_name)
     repository.lock_task(session, task.id)
     observations.keep_architectures(session, task.search_space, wanted)
@@ -95,7 +98,8 @@ def request(session: Session, task_name: str, wanted: Sequence[ParsedArchitectur
     is_open = repository.open_architectures(session, task.id)
     # Never what is open: the insert would wait for its worker's report, and that for the task's lock.
     missing = [one for one in {one.id: one for one in wanted} if one not in is_open]
-    new = repository.add_new(session, [new_row(task, one, "requested", now) for one in missing])
+    rows = [{**new_row(task, one, "requested", now), "fidelity": fidelity} for one in missing]
+    new = repository.add_new(session, rows)
     for trial in new:
         leases.created(session, trial, "requested", now)
     new_ids = {trial.id for trial in new}

@@ -7,20 +7,21 @@ from typing import Literal, cast
 
 from app.errors import InternalError
 
-TrialState = Literal["requested", "leased", "completed", "failed", "infeasible", "abandoned", "expired"]
+TrialState = Literal["requested", "leased", "completed", "failed", "infeasible", "withdrawn", "abandoned", "expired"]
 
 NEXT: Mapping[TrialState, frozenset[TrialState]] = {
-    # Waits for a worker: asked for by somebody, or to be tried again.
-    "requested": frozenset({"leased"}),
+    # Waits for a worker: asked for by somebody, or to be tried again. Withdrawn: whoever asked has no use for it any more.
+    "requested": frozenset({"leased", "withdrawn"}),
     # A worker has it. Leased again: the same worker asked again, and got a new token.
     "leased": frozenset({"leased", "completed", "failed", "infeasible", "requested", "abandoned", "expired"}),
     # Waits for a worker, since the last one stopped answering; as long as nobody else has it, that one may still report.
     "expired": frozenset({"leased", "completed", "failed", "infeasible", "requested", "abandoned"}),
     # Waits for a worker, since the last one gave it back.
-    "abandoned": frozenset({"leased"}),
+    "abandoned": frozenset({"leased", "withdrawn"}),
     "completed": frozenset(),
     "failed": frozenset(),
     "infeasible": frozenset(),
+    "withdrawn": frozenset(),
 }
 """Every legal change of a trial's state."""
 

@@ -77,7 +77,7 @@ class SuggestionService:
         """
         granted = self._claimed(task_name, body)
         seed = None
-        if len(granted) < body.count:
+        if len(granted) < body.count and not body.only_requested:
             seed = secrets.randbelow(2**31) if body.seed is None else body.seed
             try:
                 granted += self._new(task_name, body, body.count - len(granted), seed)

@@ -83,7 +83,7 @@ def own_contestants(
     What related tasks say is worked out once, when the first of these has something to compute.
     """
     related = related_among(measured, others)
-    plain, known = Adapting(meta), _own_fingerprint(meta)
+    plain, known = Adapting(meta), own_fingerprint(meta)
     heard = digest(known, *sorted(f"{one.task.name} {len(one)}" for one in related)) if related else known
 
     @cache
@@ -117,7 +117,7 @@ def with_curve(
         return Adapting(meta, meta.related(measured.task, measured.space, said))
 
     heard = sorted(f"{one.task.name} {len(one)}" for one in related)
-    return Contestant(WITH_CURVE, "ours", digest(_own_fingerprint(meta), *fidelities, *heard), 0, known)
+    return Contestant(WITH_CURVE, "ours", digest(own_fingerprint(meta), *fidelities, *heard), 0, known)
 
 
 def curve_of(measured: BenchmarkTask, fidelities: Sequence[str]) -> list[MeasuredTask]:
@@ -137,7 +137,8 @@ def curve_of(measured: BenchmarkTask, fidelities: Sequence[str]) -> list[Measure
     ]
 
 
-def _own_fingerprint(meta: MetaPredictor) -> str:
+def own_fingerprint(meta: MetaPredictor) -> str:
+    """Of a version and of the code that adapts it."""
     widths = str(sorted(meta.manifest.get("widths", {}).items()))
     return digest(meta.version, widths, code_digest(MetaPredictor.__module__, _CODE))
 

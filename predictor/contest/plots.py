@@ -15,7 +15,8 @@ _NAMES = {"kendall_tau": "Kendall τ", "spearman_rho": "Spearman ρ", "coverage"
 _STYLES = {"ours": "-", "ablation": "--", "curve": "-.", "source": "-.", "single-task": ":", "ranking": ":"}
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib's, drawing without a screen."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -26,10 +27,10 @@ def _pyplot() -> Any:
 
 def plot_against_observations(results: Sequence[Result], title: str, path: Path, field: str = "kendall_tau") -> None:
     """One line a contestant with a band of one standard deviation over seeds, written as PNG."""
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(figsize=(9, 5.5))
+    plotting = pyplot()
+    figure, axes = plotting.subplots(figsize=(9, 5.5))
     kinds = {one.contestant: one.kind for one in results}
-    colours = pyplot.get_cmap("tab20")
+    colours = plotting.get_cmap("tab20")
     for number, name in enumerate(contestants_in(results)):
         own = [one for one in results if one.contestant == name]
         spreads = {size: average([one for one in own if one.num_observations == size], field) for size in sizes_in(own)}
@@ -49,13 +50,13 @@ def plot_against_observations(results: Sequence[Result], title: str, path: Path,
     axes.set(xlabel="observations", ylabel=_NAMES.get(field, field), title=title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_warnings(answers: Mapping[str, Answers], path: Path) -> None:
     """Mean absolute error in each fifth by out-of-distribution score, and by predicted standard deviation; as PNG."""
-    pyplot = _pyplot()
-    figure, both = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
+    plotting = pyplot()
+    figure, both = plotting.subplots(1, 2, figsize=(10, 4), sharey=True)
     for axes, by, name in zip(
         both, ("ood_score", "std"), ("out-of-distribution score", "predicted standard deviation"), strict=True
     ):
@@ -68,10 +69,11 @@ def plot_warnings(answers: Mapping[str, Answers], path: Path) -> None:
         axes.grid(alpha=0.3)
     both[1].set_xscale("log")
     both[0].legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Writes it, and folders that are missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=140, bbox_inches="tight")
-    _pyplot().close(figure)
+    pyplot().close(figure)

@@ -18,8 +18,6 @@ from torch.nn.functional import gelu, layer_norm, linear
 
 from predictor.surrogate.encoder import NUM_RELATIONS, relations
 
-_FAR = 1e4  # as in the encoder
-
 
 class SmoothSurrogate:
     """A surrogate at fixed parameters, through which gradients pass to its inputs. Immutable."""
@@ -68,7 +66,9 @@ class SmoothSurrogate:
         return mixed.transpose(1, 2).reshape(batch, num_nodes, width)
 
     def _pooled(self, x: Tensor, mask: Tensor) -> Tensor:
-        total, peak = x.sum(1), (x + (mask[..., None] - 1.0) * _FAR).amax(1)
+        # what is not there is as low as the lowest, never the peak; what is there to a share is in between
+        lowest = x.amin(1, keepdim=True).expand_as(x)
+        total, peak = x.sum(1), torch.lerp(lowest, x, mask[..., None].expand_as(x)).amax(1)
         return self._affine("encoder.pooled", torch.cat([total / mask.sum(1, keepdim=True), total / 10.0, peak], -1))
 
     def _two_layers(self, name: str, x: Tensor) -> Tensor:

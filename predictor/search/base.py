@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +111,22 @@ class Forecaster(Protocol):
 
     def feasibility(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:  # (Q,)
         """How probable it is that all constraints hold; 1 where there is none."""
+
+
+class Relaxation(Protocol):
+    """Forecasts on the way from one architecture towards Q others."""
+
+    def __call__(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(Q,) how far towards each of the others -> goodness of the M objectives (M,), in units of the forecaster's own, and
+        its slopes along the weights (M, Q). All weights 0 is the architecture itself, a single 1 one of the others."""
+
+
+@runtime_checkable
+class DifferentiableForecaster(Forecaster, Protocol):
+    """A forecaster that can also tell which way is up."""
+
+    def relaxation(self, start: Architecture, others: Sequence[Architecture]) -> Relaxation:
+        """What lies between an architecture and others, which are at least one."""
 
 
 class SearchStrategy(ABC):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from predictor.architecture import Architecture
@@ -16,9 +18,13 @@ _MORE_STEPS = 0.5  # probability that a random walk goes one step further
 class FreshArchitectures:
     """Draws them: from the whole space or, where the space is open, by random walks from what is known."""
 
-    def __init__(self, space: SearchSpace, history: History) -> None:
+    def __init__(
+        self, space: SearchSpace, history: History, is_new: Callable[[Architecture], bool] | None = None
+    ) -> None:
+        """What counts as new is up to the history where nothing else is said."""
         self._space = space
         self._history = history
+        self._is_new = is_new or history.is_new
         self._listed: list[Architecture] | None = None
 
     def draw(self, rng: np.random.Generator) -> Architecture | None:
@@ -29,7 +35,7 @@ class FreshArchitectures:
         """
         for _ in range(_MAX_DRAWS):
             drawn = self._walked(rng) if self._space.is_open else self._space.sample(rng)
-            if self._history.is_new(drawn):
+            if self._is_new(drawn):
                 return drawn
         return self._drawn_from_the_rest(rng)
 
@@ -51,5 +57,5 @@ class FreshArchitectures:
             return None
         if self._listed is None:
             self._listed = list({one.hash: one for one in self._space.enumerate()}.values())
-        rest = [one for one in self._listed if self._history.is_new(one)]
+        rest = [one for one in self._listed if self._is_new(one)]
         return rest[int(rng.integers(len(rest)))] if rest else None

@@ -1,4 +1,5 @@
-"""The one place where the name of a search strategy is looked up. A new strategy is one line in `_STRATEGIES`."""
+"""The one place where the name of a search strategy is looked up. A new strategy is one line in `_STRATEGIES`, or in
+`plain.PLAIN_STRATEGIES` if it can search on a forecast inside of another one."""
 
 from __future__ import annotations
 
@@ -10,25 +11,23 @@ from typing import Any
 
 from predictor.errors import SearchError
 from predictor.search.base import SearchProblem, SearchStrategy
-from predictor.search.controller import Controller
-from predictor.search.evolution import RegularizedEvolution
-from predictor.search.genetic import GeneticAlgorithm
+from predictor.search.bayesian import BayesianSearch
+from predictor.search.gradient import GradientSearch
+from predictor.search.guided import GuidedSearch
 from predictor.search.hierarchical import HierarchicalSearch
-from predictor.search.local_search import LocalSearch
-from predictor.search.nsga2 import NSGA2
-from predictor.search.q_learning import QLearning
-from predictor.search.random_search import RandomSearch
+from predictor.search.multi_fidelity import ASHA, Hyperband, SuccessiveHalving
+from predictor.search.plain import PLAIN_STRATEGIES
 from predictor.search.settings import Setting, StrategySettings, list_settings, read_settings
 
 _STRATEGIES: tuple[type[SearchStrategy], ...] = (
-    RandomSearch,
-    LocalSearch,
-    RegularizedEvolution,
-    GeneticAlgorithm,
-    NSGA2,
-    Controller,
-    QLearning,
+    *PLAIN_STRATEGIES,
     HierarchicalSearch,
+    BayesianSearch,
+    GradientSearch,
+    GuidedSearch,
+    SuccessiveHalving,
+    Hyperband,
+    ASHA,
 )
 
 

@@ -41,6 +41,7 @@ KNOWN = {
     "project": "default",
     "version": "champion",
     **dict.fromkeys(("observation_id", "trial_id", "job_id", "key_id", "webhook_id"), 1),
+    "search_id": 2,
 }
 """What there is when it begins: names that nobody would guess."""
 TASK = {
@@ -90,6 +91,8 @@ def fill(client: ASGIClient) -> None:
     posted(client, "/tasks/digits/observations", {"observations": observed})
     posted(client, "/tasks/digits/trials:suggest", {"worker_id": "somebody", "count": 2})
     posted(client, "/api-keys", {"name": "ci", "role": "reader"})
+    asked = {"objectives": [{"task": "digits"}], "strategy": "random", "mode": "measured", "budget": {"evaluations": 3}}
+    posted(client, "/searches", asked)
     posted(client, "/webhooks", {"url": "https://example.com/hook", "events": ["search.finished"]})
 
 

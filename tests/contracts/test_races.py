@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
     from app.settings import Settings
+    from app.worker import Worker
 
 pytestmark = pytest.mark.both_engines
 
 Cells = list[dict[str, str]]
 Reopen = Callable[[Database], Database]
 Together = Callable[[Callable[[int], Any], int], list[Any]]
+MakeWorker = Callable[[], "Worker"]
 OBSERVATIONS = "/v1/tasks/digits/observations"
 LEASE = 30.0
 
@@ -281,3 +284,39 @@ def test_a_reader_who_asks_for_what_came_after_misses_nothing_that_writers_appen
     read_on()
 
     assert seen == sorted(written)
+
+
+def test_no_end_of_a_trial_is_missed_by_the_search_that_waits_for_it(
+    client: TestClient, make_worker: MakeWorker, post_task: Any, together: Together
+) -> None:
+    post_task()
+    body = {"objectives": [{"task": "digits"}], "strategy": "random", "mode": "measured", "parallel": 4}
+    search_id = client.post("/v1/searches", json={**body, "budget": {"evaluations": 24}}).json()["id"]
+    workers = [make_worker(), make_worker()]
+    deadline = time.monotonic() + 300.0
+
+    def state() -> str:
+        return str(client.get(f"/v1/searches/{search_id}").json()["state"])
+
+    def take_part(number: int) -> None:
+        while state() != "done":  # a search that missed an end would wait for minutes
+            assert time.monotonic() < deadline
+            if number < 2:
+                workers[number].run_one([queue.SEARCH])
+            else:
+                measure_one(client, f"gpu-{number}")
+
+    together(take_part, 6)
+
+    found = client.get(f"/v1/searches/{search_id}/evaluations").json()["items"]
+    assert [one["number"] for one in found] == list(range(1, 25))
+    assert len({one["architecture_id"] for one in found}) == 24
+    assert {one["state"] for one in found} == {"done"}
+
+
+def measure_one(client: TestClient, name: str) -> None:
+    asked = {"worker_id": name, "only_requested": True}
+    for trial in client.post("/v1/tasks/digits/trials:suggest", json=asked).json()["trials"]:
+        body = {"lease_token": trial["lease_token"], "observations": [{"value": 0.5}]}
+        answer = client.post(f"/v1/tasks/digits/trials/{trial['id']}:complete", json=body)
+        assert answer.status_code == 200, answer.text

@@ -209,3 +209,27 @@ def test_every_job_is_done_once_however_many_workers_there_are(
         rows = session.scalars(select(JobRecord).where(JobRecord.id.in_(ids))).all()
     assert {(row.state, row.attempts) for row in rows} == {("done", 1)}
     assert all(row.result == {"task": row.payload["task_id"]} for row in rows)
+
+
+def test_a_search_of_one_replica_is_followed_and_stopped_at_the_other(
+    client: TestClient, other_client: TestClient, make_worker: MakeWorker, post_task: Any, cells: Cells, observe: Any
+) -> None:
+    post_task()
+    observe("digits", cells, [0.01 * number for number in range(len(cells))])
+    body = {"objectives": [{"task": "digits"}], "strategy": "random", "mode": "measured"}
+    table = {"evaluator": "table", "start": [cell["genotype"] for cell in cells[:3]]}
+    done = client.post("/v1/searches", json={**body, **table, "budget": {"evaluations": 3}}).json()["id"]
+    waiting = client.post("/v1/searches", json={**body, "budget": {"evaluations": 3}}).json()["id"]
+    worker, other = make_worker(), make_worker()
+    assert worker.run_one([queue.SEARCH])
+    assert other.run_one([queue.SEARCH])
+
+    told = [replica.get(f"/v1/searches/{done}/events").text for replica in (client, other_client)]
+    ids = [line.removeprefix("id: ") for line in told[0].splitlines() if line.startswith("id: ")]
+    rest = other_client.get(f"/v1/searches/{done}/events", headers={"Last-Event-ID": ids[1]}).text
+    stopped = other_client.post(f"/v1/searches/{waiting}:cancel").json()
+
+    assert told[0] == told[1]
+    assert told[0].endswith('event: end\ndata: {"state":"done"}\n\n')
+    assert [line.removeprefix("id: ") for line in rest.splitlines() if line.startswith("id: ")] == ids[2:]
+    assert stopped["state"] == client.get(f"/v1/searches/{waiting}").json()["state"] == "cancelled"

@@ -25,7 +25,7 @@ def test_only_changes_of_the_table_are_legal(before, after) -> None:
 def test_final_states_are_those_that_lead_nowhere_and_are_not_open() -> None:
     final = {state for state, following in NEXT.items() if not following}
 
-    assert final == {"completed", "failed", "infeasible"}
+    assert final == {"completed", "failed", "infeasible", "withdrawn"}
     assert set(OPEN) == set(NEXT) - final
     assert set(POOL) == set(OPEN) - {"leased"}
     assert set(HELD) == {state for state in NEXT if "completed" in NEXT[state]}
