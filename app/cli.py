@@ -24,6 +24,7 @@ from app.cli_access import key_app, project_app, show_audit
 from app.cli_care import back_up, examine, restore
 from app.cli_data import best, export, import_export, pareto
 from app.cli_explanations import explain
+from app.cli_measure import measure
 from app.cli_operations import jobs_app, model_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
@@ -55,6 +56,7 @@ app.add_typer(model_app, name="model")
 app.command("best")(best)
 app.command("pareto")(pareto)
 app.command("export")(export)
+app.command("measure")(measure)
 app.command("explain")(explain)
 app.command("doctor")(examine)
 app.command("backup")(back_up)

@@ -105,6 +105,22 @@ AsyncTrialRequests = TrialRequests[Coroutine[Any, Any, Document], Any]
 """What `AsyncTrial` needs of a client for asyncio."""
 
 
+class NothingToMeasureError(ClientError):
+    """All of the task is tried or out, at the moment."""
+
+
+class InfeasibleError(ClientError):
+    """Raised in a trial's block: its architecture cannot be built, and the trial ends as infeasible."""
+
+
+class FailedForGoodError(ClientError):
+    """Raised in a trial's block: there will be no value, whoever tries."""
+
+
+class GiveBackError(ClientError):
+    """Raised in a trial's block: the trial is given back, as it is on an interrupt."""
+
+
 class LeaseLostError(ClientError):
     """The trial is no longer the worker's: its results are not wanted any more."""
 
@@ -152,7 +168,7 @@ class HeldTrial:
     def _take(self, task: Document, suggested: Document) -> None:
         self._max_fidelity = task["max_fidelity"]
         if not suggested["trials"]:
-            raise ClientError(
+            raise NothingToMeasureError(
                 f"expected something to measure in task {self._task!r}, got nothing: all of it is tried or out"
             )
         self._document = suggested["trials"][0]
@@ -186,9 +202,12 @@ class HeldTrial:
             if self._is_reported:
                 return "complete", {"observations": self._reports}
             return "abandon", {"reason": "nothing was reported"}
-        reason = f"{type(error).__name__}: {error}"[:_MAX_REASON_CHARACTERS]
-        if isinstance(error, Exception):
-            return "fail", {"reason": reason, "is_retryable": True}
+        if isinstance(error, InfeasibleError):
+            return "infeasible", {"reason": str(error)[:_MAX_REASON_CHARACTERS]}
+        is_chosen = isinstance(error, FailedForGoodError | GiveBackError)
+        reason = (str(error) if is_chosen else f"{type(error).__name__}: {error}")[:_MAX_REASON_CHARACTERS]
+        if isinstance(error, Exception) and not isinstance(error, GiveBackError):
+            return "fail", {"reason": reason, "is_retryable": not isinstance(error, FailedForGoodError)}
         return "abandon", {"reason": reason}
 
     def _check_reported(self, error: BaseException | None) -> None:

@@ -19,10 +19,12 @@
     ├── AcquisitionError             unknown acquisition or parameter
     ├── SearchError                  a search that cannot be run as asked: strategy, settings, state, what it was told
     ├── EvaluationError              an architecture, data set or recipe that cannot be trained or measured
+    │   ├── UnbuildableError             no network can be built from the architecture here
+    │   └── FailedEvaluationError        a training, command or look-up that gave no value
     └── ExplanationError             an explanation that cannot be given: method, architecture, or too large a graph
 
 Every message says what was expected and what came. All of them mean that the input has to change: none goes away by
-trying again.
+trying again, except a FailedEvaluationError that says so.
 """
 
 from __future__ import annotations
@@ -102,6 +104,18 @@ class SearchError(PredictorError):
 
 class EvaluationError(PredictorError):
     """An architecture, data set or recipe that cannot be trained or measured."""
+
+
+class UnbuildableError(EvaluationError):
+    """No network can be built from the architecture here."""
+
+
+class FailedEvaluationError(EvaluationError):
+    """An evaluation that ran and gave no value; `may_succeed_later` where that need not be so for good."""
+
+    def __init__(self, message: str, *, may_succeed_later: bool = False) -> None:
+        super().__init__(message)
+        self.may_succeed_later = may_succeed_later
 
 
 class ExplanationError(PredictorError):

@@ -28,6 +28,8 @@ APP_ERRORS: dict[type[predictor.PredictorError], type[AppError]] = {
     predictor.AcquisitionError: InvalidContentError,
     predictor.SearchError: InvalidContentError,
     predictor.EvaluationError: InvalidContentError,
+    predictor.UnbuildableError: InvalidContentError,
+    predictor.FailedEvaluationError: InvalidContentError,
     predictor.ExplanationError: InvalidContentError,
 }
 """One entry for every class; a test compares it with the tree."""

@@ -17,6 +17,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import compact_json, is_number, read_json_object, shortened
+from predictor.search_spaces.skeletons import TokenChain
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ _KEYS = ("depth", "embed_dim", "mlp_ratio", "num_heads")
 
 class AutoFormer(DecisionSpace):
     """Every transformer of the three sub-spaces."""
+
+    skeleton = TokenChain()
 
     def __init__(self, name: str = "autoformer") -> None:
         self.name = name

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
 from predictor.errors import NotationError, NotInSpaceError, SpaceTooLargeError
+from predictor.search_spaces.skeletons import Skeleton, WholeGraph
 from predictor.search_spaces.stepwise import Path, Step, Stepwise
 
 MAX_ENUMERATED = 200_000
@@ -35,6 +36,8 @@ class SearchSpace(ABC):
     name: str
     is_open: bool = False
     """True when architectures come from outside (any graph will do), so that random ones say nothing about them."""
+    skeleton: Skeleton = WholeGraph()
+    """What surrounds the architectures in the network that is really trained."""
 
     @abstractmethod
     def parse(self, notation: Notation) -> Architecture:

@@ -16,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from predictor.architecture import Architecture, Operation
-from predictor.errors import NotationError
+from predictor.errors import NotationError, NotInSpaceError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
+from predictor.search_spaces.cells import CellSpace, CellTemplate, Selection, candidates
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.notation import is_whole_number, read_fields, read_list
+from predictor.search_spaces.skeletons import CellPairs
 
 OPERATION_NAMES = (
     "max_pool_3x3",
@@ -46,8 +48,10 @@ _EXPECTED = (
 _INPUT, _OUTPUT = Operation.of("input"), Operation.of("output")
 
 
-class Darts(DecisionSpace):
+class Darts(DecisionSpace, CellSpace):
     """About 1.1e18 pairs of cells."""
+
+    skeleton = CellPairs()
 
     def __init__(self, name: str = "darts") -> None:
         self.name = name
@@ -143,6 +147,59 @@ class Darts(DecisionSpace):
 
     def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
         return range(len(self.decisions[place].choices))
+
+    @property
+    def cells(self) -> tuple[CellTemplate, ...]:
+        return _templates()
+
+    def selected(self, selection: Selection) -> Architecture:
+        choices: list[int] = []
+        for cell, kept in zip(self.cells, selection, strict=True):
+            for place, node in enumerate(NODES):
+                ends = [(cell.edges[edge][0], number - 1) for edge, number in kept if cell.edges[edge][1] == node]
+                pair = tuple(source for source, _ in ends)
+                if pair not in PAIRS[place] or any(operation < 0 for _, operation in ends):
+                    raise NotInSpaceError(
+                        f"{self.name}: expected node {node} of the {cell.name} cell to keep two edges, none of them empty, "
+                        f"got {kept}"
+                    )
+                choices += [PAIRS[place].index(pair), *(operation for _, operation in ends)]
+        return self.decode(tuple(choices))
+
+    def selection_of(self, architecture: Architecture) -> Selection:
+        choices = self.choices_of(architecture)
+        return tuple(
+            _kept(cell, choices[start : start + _PER_CELL])
+            for cell, start in zip(self.cells, (0, _PER_CELL), strict=True)
+        )
+
+
+@cache
+def _templates() -> tuple[CellTemplate, ...]:
+    """The two cells with the eight published operations on every edge, `none` the first."""
+    return tuple(
+        CellTemplate(
+            name=cell,
+            num_inputs=2,
+            num_nodes=len(NODES),
+            candidates=candidates({"none": None, **dict(zip(OPERATION_NAMES, _operations(cell, 1), strict=True))}),
+            inputs_per_node=2,
+            concatenates=True,
+            stride=2 if cell == "reduction" else 1,
+        )
+        for cell in CELLS
+    )
+
+
+def _kept(cell: CellTemplate, choices: Choices) -> tuple[tuple[int, int], ...]:
+    """One cell's edges with their candidates."""
+    return tuple(
+        (cell.edges.index((source, node)), operation + 1)
+        for place, node in enumerate(NODES)
+        for source, operation in zip(
+            PAIRS[place][choices[3 * place]], choices[3 * place + 1 : 3 * place + 3], strict=True
+        )
+    )
 
 
 def _literal(node: ast.expr) -> object:

@@ -22,6 +22,7 @@ from predictor.search_spaces.declared_size import count_genotypes
 from predictor.search_spaces.declared_steps import DeclaredSteps
 from predictor.search_spaces.declared_values import Domain, Listed, Value
 from predictor.search_spaces.json_notation import compact_json, read_json_object, shortened
+from predictor.search_spaces.skeletons import WholeGraph
 
 MAX_NEIGHBOURS = 1_000
 _MAX_DRAWS = 1_000
@@ -42,6 +43,7 @@ class DeclaredSpace(SearchSpace):
         self._assignments = Assignments(self.definition)
         self._groups = {group.repeat: group for group in self.definition.groups}
         self._graphs = DeclaredGraphs(self.definition)
+        self.skeleton = WholeGraph(told_elsewhere=self._graphs.told_elsewhere())
         self._size = count_genotypes(self.definition)
         self._steps = DeclaredSteps(self.definition, self._decoded, self._assignment_of)
 

@@ -67,6 +67,13 @@ class DeclaredGraphs:
             start += num_layers(group, singles)
         return found
 
+    def told_elsewhere(self) -> frozenset[str]:
+        """Attributes of decision nodes that say nothing new: how many layers there are, and attributes of the whole."""
+        counts = {group.repeat for group in self._definition.groups}
+        names = [d.name for d in self._definition.decisions if d.name in counts or global_meaning(d.name) is not None]
+        meanings = [attribute_meaning(name) or global_meaning(name) for name in names]
+        return frozenset([*names, *(meaning for meaning in meanings if meaning is not None)])
+
     def _layer(self, group: LayerGroup, layer: int, assignment: Assignment) -> Operation:
         members = [d for d in self._definition.decisions if d.repeat == group.repeat and (d.name, layer) in assignment]
         return self._node("layer", members, layer, assignment)

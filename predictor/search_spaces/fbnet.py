@@ -16,6 +16,7 @@ from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notat
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.notation import is_whole_number, read_list
+from predictor.search_spaces.skeletons import BlockChain
 
 BLOCK_NAMES = ("k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip")
 STAGES = ((16, 1, 1), (24, 4, 2), (32, 4, 2), (64, 4, 2), (112, 4, 1), (184, 4, 2), (352, 1, 1))
@@ -48,6 +49,8 @@ _BLOCKS = tuple(_blocks(channels, stride) for channels, stride in LAYERS)
 
 class FBNet(DecisionSpace):
     """9^22 networks."""
+
+    skeleton = BlockChain(stem_channels=16, head_channels=1504, always_expands=True)
 
     def __init__(self, name: str = "fbnet") -> None:
         self.name = name

@@ -16,6 +16,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import shortened
+from predictor.search_spaces.skeletons import BlockChain
 
 EXPANSIONS = (1, 4, 6)
 KERNEL_SIZES = (3, 5)
@@ -32,6 +33,8 @@ _EXAMPLE = "e6k3l1se0"
 
 class MnasNet(DecisionSpace):
     """About 10^11 networks."""
+
+    skeleton = BlockChain(activation="SiLU", squeeze_activation="SiLU", is_squeezed_from_input=True)
 
     def __init__(self, name: str = "mnasnet") -> None:
         self.name = name

@@ -22,6 +22,7 @@ from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.nasbench101_steps import Cell, CellSteps
 from predictor.search_spaces.notation import is_whole_number, read_fields, read_list
+from predictor.search_spaces.skeletons import ConcatenatingCells
 
 OPERATION_NAMES = ("conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3")
 MAX_VERTICES = 7
@@ -52,6 +53,8 @@ Edit = tuple[str, int, int, str]
 
 class NASBench101(SearchSpace):
     """423,624 unique cells."""
+
+    skeleton = ConcatenatingCells()
 
     def __init__(self, name: str = "nasbench101") -> None:
         self.name = name

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from predictor.architecture import Architecture, Operation
-from predictor.errors import NotationError
+from predictor.errors import NotationError, NotInSpaceError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
+from predictor.search_spaces.cells import CellSpace, CellTemplate, Selection, candidates
+from predictor.search_spaces.skeletons import CellStages
 
 OPERATION_NAMES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
@@ -34,8 +36,10 @@ def edge_operations(cell: str) -> list[str]:
     return [token.split("~")[0] for token in cell.replace("+", "").split("|") if token]
 
 
-class NASBench201(DecisionSpace):
+class NASBench201(DecisionSpace, CellSpace):
     """15,625 cells."""
+
+    skeleton = CellStages()
 
     def __init__(self, name: str = "nasbench201") -> None:
         self.name = name
@@ -89,6 +93,35 @@ class NASBench201(DecisionSpace):
 
     def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
         return range(len(self.decisions[place].choices))
+
+    @property
+    def cells(self) -> tuple[CellTemplate, ...]:
+        return (edge_cell(len(OPERATION_NAMES)),)
+
+    def selected(self, selection: Selection) -> Architecture:
+        return self.decode(edge_choices(self.name, selection))
+
+    def selection_of(self, architecture: Architecture) -> Selection:
+        return (tuple(enumerate(self.choices_of(architecture))),)
+
+
+@cache
+def edge_cell(num_candidates: int) -> CellTemplate:
+    """Four nodes with one of the first so many operations on each of the six edges, `none` among them."""
+    named = dict(zip(OPERATION_NAMES[:num_candidates], _OPERATIONS, strict=False))
+    return CellTemplate("cell", 1, 3, candidates(named), inputs_per_node=None, concatenates=False)
+
+
+def edge_choices(space_name: str, selection: Selection) -> Choices:
+    """The six choices of a selection that has a candidate on every edge.
+
+    Raises:
+        NotInSpaceError: if it does not.
+    """
+    (kept,) = selection
+    if [edge for edge, _ in kept] != list(range(len(EDGES))):
+        raise NotInSpaceError(f"{space_name}: expected one operation on each of {len(EDGES)} edges, got {kept}")
+    return tuple(choice for _, choice in kept)
 
 
 def _cell_graph(choices: Choices) -> tuple[tuple[Operation, ...], tuple[tuple[int, int], ...]]:

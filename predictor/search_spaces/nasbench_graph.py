@@ -18,6 +18,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.json_notation import shortened
 from predictor.search_spaces.notation import is_whole_number, read_fields
+from predictor.search_spaces.skeletons import NoNetwork
 
 Link = tuple[int, ...]  # (4,) for every operation the node that feeds it
 
@@ -43,6 +44,8 @@ _OPERATIONS = (
 
 class NASBenchGraph(DecisionSpace):
     """26,206 networks."""
+
+    skeleton = NoNetwork("networks on graphs, which need a graph data set and operations on it")
 
     def __init__(self, name: str = "nasbench_graph") -> None:
         self.name = name

@@ -15,6 +15,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import shortened
+from predictor.search_spaces.skeletons import BlockChain
 
 BLOCK_NAMES = ("identity", "mbconv_k3_e3", "mbconv_k5_e6")
 LAYERS = ((64, 2), (64, 1), (128, 2), (128, 1), (128, 1), (256, 2), (256, 1), (256, 1))  # (channels, stride)
@@ -42,6 +43,8 @@ _BLOCKS = tuple(_blocks(channels, stride) for channels, stride in LAYERS)
 
 class NASBenchMacro(DecisionSpace):
     """6,561 networks."""
+
+    skeleton = BlockChain(stem_channels=32, stem_stride=1)
 
     def __init__(self, name: str = "nasbench_macro") -> None:
         self.name = name

@@ -16,6 +16,7 @@ from predictor.errors import NotationError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
 from predictor.search_spaces.chain import build_chain, read_chain
 from predictor.search_spaces.json_notation import is_number, read_json_object, shortened
+from predictor.search_spaces.skeletons import BlockChain
 
 KERNEL_SIZES = (3, 5, 7)
 EXPANSIONS = (3, 4, 6)
@@ -32,6 +33,16 @@ _KEYS = {"ks": _NUM_LAYERS, "e": _NUM_LAYERS, "d": _NUM_STAGES}
 
 class OFAMobileNetV3(DecisionSpace):
     """About 5 × 10^20 networks."""
+
+    skeleton = BlockChain(
+        stem_channels=16,
+        head_channels=960,
+        feature_channels=1280,
+        first_channels=16,
+        wide_activation="Hardswish",
+        wide_channels=80,
+        gate="Hardsigmoid",
+    )
 
     def __init__(self, name: str = "ofa_mobilenetv3") -> None:
         self.name = name

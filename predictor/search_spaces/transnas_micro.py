@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from predictor.architecture import Architecture
 from predictor.errors import NotationError, NotInSpaceError
 from predictor.search_spaces.base import Choices, Decision, DecisionSpace, Notation
+from predictor.search_spaces.cells import CellSpace, CellTemplate, Selection
 from predictor.search_spaces.json_notation import shortened
-from predictor.search_spaces.nasbench201 import EDGES, OPERATION_NAMES, NASBench201
+from predictor.search_spaces.nasbench201 import EDGES, OPERATION_NAMES, NASBench201, edge_cell, edge_choices
+from predictor.search_spaces.skeletons import ReducingCells
 
 MACRO_CODE = "64-41414"
 CELL_OPERATION_NAMES = OPERATION_NAMES[:4]
@@ -23,8 +25,10 @@ _EXPECTED = f"text such as '{MACRO_CODE}-1_02_333' with six digits 0 to {len(CEL
 _CODE = re.compile(rf"{MACRO_CODE}-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])", re.ASCII)
 
 
-class TransNASMicro(DecisionSpace):
+class TransNASMicro(DecisionSpace, CellSpace):
     """4,096 cells."""
+
+    skeleton = ReducingCells()
 
     def __init__(self, name: str = "transnas_micro") -> None:
         self.name = name
@@ -66,3 +70,13 @@ class TransNASMicro(DecisionSpace):
 
     def _open_choices(self, place: int, known: Mapping[int, int]) -> Sequence[int]:
         return range(len(self.decisions[place].choices))
+
+    @property
+    def cells(self) -> tuple[CellTemplate, ...]:
+        return (edge_cell(len(CELL_OPERATION_NAMES)),)
+
+    def selected(self, selection: Selection) -> Architecture:
+        return self.decode(edge_choices(self.name, selection))
+
+    def selection_of(self, architecture: Architecture) -> Selection:
+        return (tuple(enumerate(self.choices_of(architecture))),)

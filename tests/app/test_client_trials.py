@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from app.client import Client, ClientError, LeaseLostError
+from app.client_trials import FailedForGoodError, GiveBackError, InfeasibleError
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -68,6 +69,22 @@ def test_a_reported_value_completes_the_trial(worker: Client) -> None:
     assert (shown["state"], shown["worker_id"], shown["genotype"]) == ("completed", "anna", trial.genotype)
     values = [(one["value"], one["fidelity"], one["seed"], one["cost"]) for one in worker.observations("digits")]
     assert values == [(0.4, 5.0, 1, None), (0.9, 20.0, 1, 3.5)]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (InfeasibleError("too wide"), "infeasible", "infeasible: too wide"),
+        (FailedForGoodError("it diverged"), "failed", "failed: it diverged"),
+        (GiveBackError("no time"), "abandoned", "given back: no time"),
+    ],
+)
+def test_the_block_says_how_the_trial_ends(error: ClientError, state: str, reason: str, worker: Client) -> None:
+    with pytest.raises(type(error)), worker.trial("digits", "anna") as trial:
+        raise error
+
+    shown = worker.show_trial("digits", trial.id)
+    assert (shown["state"], shown["reason"]) == (state, reason)
 
 
 def test_an_exception_fails_the_trial_and_comes_through(worker: Client) -> None:
