@@ -4,7 +4,7 @@
 #   docker run --init --stop-timeout 45 -p 127.0.0.1:8000:8000 -v archcast:/data archcast
 
 FROM python:3.11-slim-trixie AS build
-# cpu; cuda: the build that the package index has for Linux; or a version of CUDA that PyTorch is built for, such as cu128.
+# cpu; cuda: the build that the package index has for Linux, or the one in UV_FIND_LINKS; or a version of CUDA that PyTorch is built for, such as cu128.
 ARG DEVICE=cpu
 # Optional: where else uv is to look for packages. Unset unless given.
 ARG UV_INDEX

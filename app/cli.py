@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -10,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -26,6 +25,7 @@ from app.cli_data import best, export, import_export, pareto
 from app.cli_explanations import explain
 from app.cli_measure import measure
 from app.cli_operations import jobs_app, model_app
+from app.cli_tasks import fine_tune_app, task_app
 from app.client import DEFAULT_URL, Client, ClientError
 from app.client_calls import API_KEY_VARIABLE
 from app.console import JsonOption, UrlOption, notation, print_json, reported_errors
@@ -44,8 +44,6 @@ from app.validation import error_items, invalid_content
 from app.worker import ChildProcess
 
 app = typer.Typer(help="Forecasts neural architectures before they are trained.", no_args_is_help=True)
-task_app = typer.Typer(help="Create and show tasks.", no_args_is_help=True)
-fine_tune_app = typer.Typer(help="Start and follow fine-tunes.", no_args_is_help=True)
 app.add_typer(task_app, name="task")
 app.add_typer(fine_tune_app, name="fine-tune")
 app.add_typer(key_app, name="key")
@@ -157,6 +155,7 @@ def score(
         Path, typer.Argument(exists=True, dir_okay=False, help="A .csv, .jsonl or .parquet file with architectures.")
     ],
     out: Annotated[Path, typer.Argument(dir_okay=False, help="The .csv or .parquet file to write.")],
+    as_json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Forecasts up to a million architectures of a file, as a job."""
@@ -164,6 +163,9 @@ def score(
         queued = client.score_file(task, file)
         result = client.finished_job(queued["id"])["result"]
         client.download_result(queued["id"], out)
+        if as_json:
+            print_json(result)
+            return
         typer.echo(
             f"{result['num_architectures']} architectures forecast, {result['num_refused']} of them refused: {out}"
         )
@@ -317,106 +319,17 @@ def tell(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Tells repeated measurements apart.")] = None,
     cost: Annotated[float | None, typer.Option(help="What it took, in a unit of your own.")] = None,
+    as_json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Completes a trial with what was measured."""
     with reported_errors(), Client(url) as client:
         observation = {"value": value, "fidelity": fidelity, "seed": seed, "cost": cost}
         told = client.complete(task, trial, token, [observation])
-        typer.echo(f"trial {told['id']} is {told['state']}")
-
-
-@task_app.command("create")
-def create_task(
-    name: str,
-    space: Annotated[str, typer.Option(help="Name of the search space.")],
-    dataset: Annotated[str, typer.Option(help="Data set.")],
-    metric: Annotated[str, typer.Option(help="What is measured, such as accuracy.")],
-    unit: Annotated[str, typer.Option(help="Unit of the metric, such as fraction or ms.")],
-    direction: Annotated[Literal["maximize", "minimize"], typer.Option(help="Which way is better.")],
-    device: Annotated[str | None, typer.Option(help="What it is measured on.")] = None,
-    max_fidelity: Annotated[float | None, typer.Option(help="The fidelity that counts as final.")] = None,
-    url: UrlOption = DEFAULT_URL,
-) -> None:
-    """Creates a task."""
-    optional = {"device": device, "max_fidelity": max_fidelity}
-    with reported_errors(), Client(url) as client:
-        measured = {"name": metric, "unit": unit, "direction": direction}
-        given = {key: value for key, value in optional.items() if value is not None}
-        print_json(client.create_task(name, space, dataset, measured, **given))
-
-
-@task_app.command("list")
-def list_tasks(url: UrlOption = DEFAULT_URL) -> None:
-    """Lists all tasks."""
-    with reported_errors(), Client(url) as client:
-        for task in client.tasks():
-            state = "fresh" if task["adaptation"]["is_fresh"] else "stale"
-            metric = task["metric"]["name"]
-            typer.echo(
-                f"{task['name']}  {task['search_space']}/{task['dataset']}/{metric}  "
-                f"{task['num_observations']} observations, {state}"
-            )
-
-
-@task_app.command("show")
-def show_task(task: str, url: UrlOption = DEFAULT_URL) -> None:
-    """Shows one task."""
-    with reported_errors(), Client(url) as client:
-        print_json(client.task(task))
-
-
-@fine_tune_app.command("start")
-def start_fine_tune(
-    reason: Annotated[str, typer.Option(help="Kept with the job.")] = "asked for",
-    setting: Annotated[list[str] | None, typer.Option(help="Such as num_steps=100; may be repeated.")] = None,
-    follow: Annotated[bool, typer.Option(help="Wait for the end and show how far it is.")] = False,
-    url: UrlOption = DEFAULT_URL,
-) -> None:
-    """Starts a fine-tune."""
-    with reported_errors(), Client(url) as client:
-        started = client.start_fine_tune(reason, dict(_setting(text) for text in setting or []))
-        typer.echo(f"fine-tune {started['id']} is {started['state']}")
-        if follow:
-            _follow(client, started["id"])
-
-
-@fine_tune_app.command("follow")
-def follow_fine_tune(fine_tune_id: int, url: UrlOption = DEFAULT_URL) -> None:
-    """Waits for the end of a fine-tune and shows how far it is."""
-    with reported_errors(), Client(url) as client:
-        _follow(client, fine_tune_id)
-
-
-@fine_tune_app.command("list")
-def list_fine_tunes(url: UrlOption = DEFAULT_URL) -> None:
-    """Lists all fine-tunes, the newest first."""
-    with reported_errors(), Client(url) as client:
-        for one in client.fine_tunes():
-            typer.echo(f"{one['id']}  {one['state']} {one['percent']:.0f} %  {one['decision'] or one['reason']}")
-
-
-def _follow(client: Client, fine_tune_id: int) -> None:
-    with tqdm(total=100.0, unit="%", bar_format="{l_bar}{bar}| {desc}", disable=None) as bar:
-        for document in client.followed_fine_tune(fine_tune_id):
-            bar.n = document["percent"]
-            bar.set_description_str(document["stage"] or document["state"])
-    if document["state"] != "done":
-        raise ClientError(
-            f"fine-tune {fine_tune_id} {document['state']}: {document['error'] or 'it was asked to stop'}"
-        )
-    verdict = "promoted" if document["is_promoted"] else "not promoted"
-    typer.echo(f"model version {document['model_version']}: {verdict} ({document['decision']})")
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise typer.BadParameter(f"expected name=value, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+        if as_json:
+            print_json(told)
+        else:
+            typer.echo(f"trial {told['id']} is {told['state']}")
 
 
 def main() -> None:

@@ -151,12 +151,17 @@ def pin(
 def download(
     version: VersionArgument,
     file: Annotated[Path, typer.Argument(dir_okay=False, help="The archive to write.")],
+    as_json: JsonOption = False,
     url: UrlOption = DEFAULT_URL,
 ) -> None:
     """Writes a version into an archive of weights and manifest."""
     with reported_errors(), Client(url) as client:
-        client.download_version(_whole(client, version), file)
-        typer.echo(f"{file}: {file.stat().st_size} bytes")
+        whole = _whole(client, version)
+        client.download_version(whole, file)
+        if as_json:
+            print_json({"model_version": whole, "file": str(file), "num_bytes": file.stat().st_size})
+        else:
+            typer.echo(f"{file}: {file.stat().st_size} bytes")
 
 
 @model_app.command("upload")

@@ -1,4 +1,7 @@
-"""The clock that leases go by: one for all who share a database, so that replicas whose own clocks differ agree."""
+"""The clock that everything is decided by: one for all who share a database, so that replicas whose own clocks differ agree.
+
+What is stamped without a decision has the same clock: `database.moment` is the default of the columns.
+"""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, func, insp
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.sql.functions import FunctionElement, GenericFunction
 
 from app import deadlines
 
 BUSY_TIMEOUT_SECONDS = 60
 _STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's virtual machine: a millisecond or so
 _WAL_PAUSE_SECONDS = 0.01
+_SQLITE_MOMENT = "archcast_moment"
 _IDLE_TIMEOUT_SECONDS = 300  # a process that froze inside a transaction holds its locks no longer than this
 
 
@@ -265,7 +267,12 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     _enter_wal(connection)
     for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "cache_size = -8192"):
         connection.execute(f"PRAGMA {pragma}").close()
+    connection.create_function(_SQLITE_MOMENT, 0, _moment)
     connection.set_progress_handler(deadlines.is_over, _STEPS_BETWEEN_LOOKS)  # True interrupts the statement
+
+
+def _moment() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")  # as SQLAlchemy writes moments for SQLite
 
 
 def _enter_wal(connection: Any) -> None:
@@ -336,6 +343,23 @@ def _walked_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
 @compiles(walked)
 def _walked_elsewhere(element: Any, compiler: Any, **options: Any) -> str:
     return str(compiler.process(element.clauses, **options))
+
+
+class moment(FunctionElement[datetime]):  # noqa: N801 - named as SQL names functions
+    """The present moment by the database's clock: what is stamped with it can be compared, whoever wrote it. SQLite has none
+    that knows microseconds, and is told the time by the process."""
+
+    inherit_cache = True
+
+
+@compiles(moment, "sqlite")
+def _moment_on_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"{_SQLITE_MOMENT}()"
+
+
+@compiles(moment)
+def _moment_elsewhere(element: Any, compiler: Any, **options: Any) -> str:
+    return "clock_timestamp()"
 
 
 def take_turns(session: Session, turn: Turn) -> None:

@@ -197,7 +197,7 @@ def _clock(database: Database) -> Finding:
         between = before + (utc_now() - before) / 2
         newest = session.scalar(select(func.max(JobRecord.created_at)))
     apart = (theirs - between).total_seconds()
-    advice = "Let NTP set the clocks: leases go by the database's, the times of records by this machine's."
+    advice = "Let NTP set the clocks: all is decided by the database's, but tokens of an issuer are judged by this machine's."
     if abs(apart) > _CLOCK_SECONDS:
         return Finding("clock", "warning", f"the database's is {apart:+.1f} s from this machine's", advice)
     if newest is not None and (newest - theirs).total_seconds() > _CLOCK_SECONDS:

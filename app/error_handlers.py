@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import sqlite3
 from http import HTTPStatus
 
 import orjson
@@ -20,6 +22,7 @@ from app.errors import (
     InternalError,
     MethodNotAllowedError,
     NotFoundError,
+    OutOfSpaceError,
     RequestError,
     RetryableError,
 )
@@ -28,6 +31,7 @@ from app.schemas import PROBLEM_MEDIA_TYPE
 from app.validation import error_items, invalid_content
 
 _logger = logging.getLogger(__name__)
+_POSTGRESQL_DISK_FULL = "53100"
 
 
 def install(app: FastAPI) -> None:
@@ -70,9 +74,22 @@ def translated(error: Exception, request: Request) -> AppError:
             return cause
         case HTTPException():
             return _from_status(error, request)
+        case OperationalError() | OSError() if _is_out_of_space(error):
+            return OutOfSpaceError("a disk of the service is full: nothing was written; try again when there is room")
         case OperationalError() | InterfaceError() | PoolTimeoutError():
             return RetryableError("the database cannot be reached or is too busy; try again")
     return InternalError("something went wrong inside the service; its log has the details under the request's id")
+
+
+def _is_out_of_space(error: Exception) -> bool:
+    """Whether it is a full disk that keeps the database, or this process, from writing. A transaction that met it is rolled
+    back as a whole."""
+    driver = getattr(error, "orig", None)
+    if isinstance(driver, sqlite3.Error):
+        return getattr(driver, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return getattr(driver, "sqlstate", None) == _POSTGRESQL_DISK_FULL
 
 
 def _protocol_headers(error: Exception) -> dict[str, str]:

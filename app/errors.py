@@ -19,6 +19,7 @@
     │   └── UnsupportedMediaTypeError 415  unsupported-media-type
     └── RetryableError              503  unavailable: the same request may succeed later
         ├── NotReadyError           503  not-ready
+        ├── OutOfSpaceError         503  out-of-space: nothing was written, and reading goes on; somebody has to make room
         └── TimedOutError           504  timed-out: it took too long; ask for less, or later
 
 `type` is `/problems/<slug>` and never changes; `detail` says what was expected and what came.
@@ -208,6 +209,14 @@ class NotReadyError(RetryableError):
 
     slug = "not-ready"
     title = "Not ready"
+
+
+class OutOfSpaceError(RetryableError):
+    """A disk is full. Nothing of the request was kept."""
+
+    slug = "out-of-space"
+    title = "Out of space"
+    headers = MappingProxyType({"Retry-After": "5"})
 
 
 class TimedOutError(RetryableError):

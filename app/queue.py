@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from app import clock, outbox, tallies
 from app.database import Turn, insert_if_new, take_turns
 from app.errors import InvalidContentError
-from app.tables import JobCheckpointRecord, JobFileRecord, JobRecord, utc_now
+from app.tables import JobCheckpointRecord, JobFileRecord, JobRecord
 
 ADAPT = "adapt"
 FINE_TUNE = "fine_tune"
@@ -240,7 +240,7 @@ def progress(
     if stage is not None:
         record.stage = stage[:_STAGE_CHARACTERS]
     if lines:
-        record.log_tail = _with_lines(record.log_tail, lines)
+        _add_lines(session, record, lines)
     return Heartbeat(is_held=True, is_cancelled=record.cancel_requested)
 
 
@@ -271,7 +271,7 @@ def finish(session: Session, job: ClaimedJob, result: Mapping[str, Any]) -> bool
         return False
     record.percent, record.stage = 100.0, "done"
     record.result, record.error = dict(result), None
-    _end(session, record, "done", utc_now())
+    _end(session, record, "done", clock.now(session))
     return True
 
 
@@ -281,13 +281,13 @@ def fail(session: Session, job: ClaimedJob, error: str, is_retryable: bool = Tru
     if record is None:
         return False
     record.error = error = error.replace("\0", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL keeps no NUL
-    record.log_tail = _with_lines(record.log_tail, [f"attempt {record.attempts}: {error}"])
+    _add_lines(session, record, [f"attempt {record.attempts}: {error}"])
     if is_retryable and record.attempts < MAX_ATTEMPTS and not record.cancel_requested:
         _release(record)
         pause = _FIRST_PAUSE_SECONDS * 4.0 ** (record.attempts - 1)
         record.state, record.lease_expires_at = "queued", clock.now(session) + timedelta(seconds=pause)
     else:
-        _end(session, record, "cancelled" if record.cancel_requested else "failed", utc_now())
+        _end(session, record, "cancelled" if record.cancel_requested else "failed", clock.now(session))
     return True
 
 
@@ -297,7 +297,7 @@ def give_back(session: Session, job: ClaimedJob) -> bool:
     if record is None:
         return False
     if record.cancel_requested:
-        _end(session, record, "cancelled", utc_now())
+        _end(session, record, "cancelled", clock.now(session))
         return True
     record.state, record.attempts = "queued", record.attempts - 1
     _release(record)
@@ -309,7 +309,7 @@ def end_cancelled(session: Session, job: ClaimedJob) -> bool:
     record = held(session, job)
     if record is None:
         return False
-    _end(session, record, "cancelled", utc_now())
+    _end(session, record, "cancelled", clock.now(session))
     return True
 
 
@@ -321,7 +321,7 @@ def cancel(session: Session, job_id: int) -> JobState | None:
     if record.state not in FINAL_STATES:
         record.cancel_requested = True
     if record.state == "queued":
-        _end(session, record, "cancelled", utc_now())
+        _end(session, record, "cancelled", clock.now(session))
     return cast(JobState, record.state)
 
 
@@ -337,7 +337,7 @@ def retry(session: Session, job_id: int) -> JobState | None:
     if before in ("failed", "cancelled"):
         record.state, record.attempts, record.cancel_requested = "queued", 0, False
         record.percent, record.stage, record.finished_at = 0.0, "", None
-        record.log_tail = _with_lines(record.log_tail, ["queued again by request"])
+        _add_lines(session, record, ["queued again by request"])
     return cast(JobState, before)
 
 
@@ -358,6 +358,7 @@ def _release(record: JobRecord) -> None:
     record.lease_owner = record.lease_expires_at = None
 
 
-def _with_lines(log_tail: str, lines: Sequence[str]) -> str:
-    stamped = "".join(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {line}\n" for line in lines)
-    return (log_tail + stamped)[-LOG_TAIL_CHARACTERS:]
+def _add_lines(session: Session, record: JobRecord, lines: Sequence[str]) -> None:
+    now = clock.now(session)
+    stamped = "".join(f"{now:%Y-%m-%dT%H:%M:%SZ} {line}\n" for line in lines)
+    record.log_tail = (record.log_tail + stamped)[-LOG_TAIL_CHARACTERS:]

@@ -27,6 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from app.database import moment
+
 RowId = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only an INTEGER primary key."""
 _OPEN_TRIAL = "state IN ('requested', 'leased', 'expired', 'abandoned')"
@@ -57,7 +59,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def utc_now() -> datetime:
-    """The present moment, aware."""
+    """The present moment by this process's clock, aware."""
     return datetime.now(UTC)
 
 
@@ -84,7 +86,7 @@ class SearchSpaceRecord(Table):
     kind: Mapped[str] = mapped_column(String(16))  # built_in | graph | declared
     description: Mapped[str] = mapped_column(Text, default="")
     definition: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class ProjectRecord(Table):
@@ -96,7 +98,7 @@ class ProjectRecord(Table):
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     is_learned_from: Mapped[bool] = mapped_column(default=True)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 DEFAULT_PROJECT_ID = 1
@@ -134,7 +136,7 @@ class TaskRecord(Table):
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
     num_observations: Mapped[int] = mapped_column(default=0)  # current ones: neither superseded nor retracted
     revision: Mapped[int] = mapped_column(default=0)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class ArchitectureRecord(Table):
@@ -145,7 +147,7 @@ class ArchitectureRecord(Table):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)  # the hash
     hash_algorithm: Mapped[str] = mapped_column(String(32))
     graph: Mapped[dict[str, Any]] = mapped_column(JSON)  # the canonical form as DAG JSON
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class NotationRecord(Table):
@@ -190,7 +192,7 @@ class ObservationRecord(Table):
     client_key: Mapped[str | None] = mapped_column(String(128))
     supersedes_id: Mapped[int | None] = mapped_column(ForeignKey("observations.id"))
     superseded_by_id: Mapped[int | None] = mapped_column(RowId)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class ModelVersionRecord(Table):
@@ -204,7 +206,7 @@ class ModelVersionRecord(Table):
     origin: Mapped[str] = mapped_column(String(16))  # shipped | fine_tune | uploaded
     manifest: Mapped[dict[str, Any]] = mapped_column(JSON)
     weights: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # safetensors
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class AliasRecord(Table):
@@ -214,7 +216,7 @@ class AliasRecord(Table):
 
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
     model_version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"))
-    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class PromotionRecord(Table):
@@ -229,7 +231,7 @@ class PromotionRecord(Table):
     reason: Mapped[str] = mapped_column(Text)
     comparison: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     job_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"), unique=True)  # a fine-tune decides once
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class PinRecord(Table):
@@ -242,7 +244,7 @@ class PinRecord(Table):
     task_id: Mapped[int] = mapped_column(ForeignKey("tasks.id"))
     model_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))  # None: unpinned
     reason: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class AdaptationRecord(Table):
@@ -260,7 +262,7 @@ class AdaptationRecord(Table):
     last_observation_id: Mapped[int] = mapped_column(RowId, default=0)  # the newest of the task's observations then
     payload: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)  # safetensors
     seconds: Mapped[float]
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class PredictionRecord(Table):
@@ -279,7 +281,7 @@ class PredictionRecord(Table):
     lower: Mapped[float]
     upper: Mapped[float]
     last_observation_id: Mapped[int] = mapped_column(RowId)  # what was known: the task's observations up to this one
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class DriftRecord(Table):
@@ -334,7 +336,7 @@ class JobRecord(Table):
     )  # one more with every claim: what an earlier one writes is refused
     lease_owner: Mapped[str | None] = mapped_column(String(64))
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # while queued: not to be claimed before
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
@@ -399,8 +401,8 @@ class TrialRecord(Table):
     reason: Mapped[str | None] = mapped_column(Text)  # the cause of the last change
     outcome_digest: Mapped[str | None] = mapped_column(String(64))
     observation_ids: Mapped[list[int]] = mapped_column(JSON, default=list)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
-    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class TrialEventRecord(Table):
@@ -415,7 +417,7 @@ class TrialEventRecord(Table):
     to_state: Mapped[str] = mapped_column(String(16))
     cause: Mapped[str] = mapped_column(Text)
     worker_id: Mapped[str | None] = mapped_column(String(128))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class IdempotencyKeyRecord(Table):
@@ -449,7 +451,7 @@ class ApiKeyRecord(Table):
     secret_id: Mapped[str] = mapped_column(String(16))  # which server secret it was hashed with
     requests_per_minute: Mapped[int | None]  # None: what the settings say
     created_by: Mapped[str] = mapped_column(String(128))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # to the minute
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -485,7 +487,7 @@ class AuditRecord(Table):
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
     caller: Mapped[str] = mapped_column(String(128))  # key:7 | oidc:… | embedded | system
     caller_name: Mapped[str] = mapped_column(String(256))
     role: Mapped[str] = mapped_column(String(16))
@@ -506,7 +508,7 @@ class WebhookRecord(Table):
     events: Mapped[list[str]] = mapped_column(JSON)
     description: Mapped[str] = mapped_column(Text, default="")
     secret: Mapped[str] = mapped_column(String(128))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
 
 
 class WebhookDeliveryRecord(Table):
@@ -531,7 +533,7 @@ class WebhookDeliveryRecord(Table):
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     status: Mapped[int | None]  # of the receiver's last answer
     reason: Mapped[str | None] = mapped_column(Text)  # why the last attempt failed
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=moment())
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 

@@ -22,6 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import service_lists
+import service_replicas
+import service_suggesting
+import service_workers
 from bench_serving import Report, machine
 from tqdm import tqdm
 
@@ -43,7 +46,12 @@ class Place:
 
 Section = Callable[[Place, bool, Report], None]
 """Measures into the report; the flag asks for a tiny run."""
-SECTIONS: Mapping[str, Section] = {"lists": service_lists.measure}
+SECTIONS: Mapping[str, Section] = {
+    "lists": service_lists.measure,
+    "replicas": service_replicas.measure,
+    "suggesting": service_suggesting.measure,
+    "workers": service_workers.measure,
+}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from fault_clients import Ledger
 from sqlalchemy import func, select
@@ -21,6 +22,8 @@ from app.tables import (
     TrialRecord,
 )
 from app.trials.states import NEXT, OPEN, state_of
+
+_SLACK = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,18 @@ def _consistent_history(session: Session, task_id: int, ledger: Ledger) -> tuple
     return len(trials), broken()
 
 
+def _told_in_order(session: Session, task_id: int, ledger: Ledger) -> tuple[int, Iterator[str]]:
+    """Whatever the clocks of those who wrote it: moments that were read before waiting for a lock may be a little early."""
+    histories = _histories(session, task_id)
+    broken = (
+        f"trial {trial_id} became {after.to_state} at {after.created_at}, after it became {before.to_state} at {before.created_at}"
+        for trial_id, events in histories.items()
+        for before, after in itertools.pairwise(events)
+        if after.created_at < before.created_at - _SLACK
+    )
+    return sum(map(len, histories.values())), broken
+
+
 def _completed_once(session: Session, task_id: int, ledger: Ledger) -> tuple[int, Iterator[str]]:
     own = ObservationRecord
     trials = session.scalars(
@@ -191,6 +206,7 @@ RULES: Mapping[str, Rule] = {
     "corrections lead to each other": _corrections,
     "the task counts its observations rightly": _counters,
     "every trial's history is a chain of legal changes that ends in its state": _consistent_history,
+    "what happened to a trial is stamped in the order in which it happened": _told_in_order,
     "acknowledged trials are completed, once, with what was reported": _completed_once,
     "no trial is lost or out twice": _none_lost,
     "one champion, and promotions that follow each other": _one_champion,

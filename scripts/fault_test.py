@@ -2,10 +2,12 @@
 
     python scripts/fault_test.py                                     three minutes on each database
     python scripts/fault_test.py --database postgresql --seconds 600 --seed 7
+    python scripts/fault_test.py --database postgresql --skew 10     clocks that differ by twenty minutes
 
 Eight clients, who insist until they are answered, suggest, measure, report, post, correct and ask for forecasts, while API
 processes, the worker and PostgreSQL itself are killed (-9) and started again. On PostgreSQL there are two replicas, and in the
-middle of a run the database stays away for 30 s; on SQLite there is one. Every run has a fine-tune under way. At the end all
+middle of a run the database stays away for 30 s; on SQLite there is one. With `--skew` one of the replicas and the worker have a clock that is so many
+minutes ahead, and the other replica one that is as many behind. Every run has a fine-tune under way. At the end all
 rules of `fault_checks.py` are held against the database. Exit code 1 if one was broken, or an error was answered that is no 503.
 """
 
@@ -37,13 +39,15 @@ from app.database import Database
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "plugins"))
 import postgresql_server
 
+_WRONG_CLOCKS = Path(postgresql_server.__file__).with_name("wrong_clocks.py")
+
 DATABASES = ("sqlite", "postgresql")
 NUM_CLIENTS = 8
 TASK = "faults"
 _LASTING = {"fsync": "on", "full_page_writes": "on", "autovacuum": "on"}
 _LONG_OUTAGE_SECONDS = 30.0
 _START_SECONDS = 180.0
-_SETTLE_SECONDS = 240.0
+_SETTLE_SECONDS = 420.0
 
 
 @dataclass
@@ -55,11 +59,13 @@ class Process:
     environment: dict[str, str]
     log: Path
     url: str | None = None
+    skew_minutes: float = 0.0
     running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "app.cli", *self.arguments]
+            wrong = [str(_WRONG_CLOCKS), str(self.skew_minutes)]
+            command = [sys.executable, *(wrong if self.skew_minutes else ["-m", "app.cli"]), *self.arguments]
             self.running = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
@@ -107,10 +113,12 @@ class Scene:
         return [api.url for api in self.apis if api.url is not None]
 
     @classmethod
-    def on(cls, database: str, folder: Path, server: postgresql_server.PostgresqlServer | None, url: str) -> Scene:
+    def on(
+        cls, folder: Path, server: postgresql_server.PostgresqlServer | None, url: str, skew_minutes: float
+    ) -> Scene:
         settings = {
             "DATA_DIR": str(folder), "DATABASE_URL": url, "EMBEDDED_WORKER": "false", "LOAD_SHIPPED": "false",
-            "FINE_TUNE_AFTER": "0", "LEASE_SECONDS": "6", "IDEMPOTENCY_LEASE_SECONDS": "5", "TRIAL_MAX_EXPIRIES": "1000",
+            "FINE_TUNE_AFTER": "0", "FINE_TUNE_ON_DRIFT": "false", "LEASE_SECONDS": "6", "IDEMPOTENCY_LEASE_SECONDS": "5", "TRIAL_MAX_EXPIRIES": "1000",
             "TRIAL_MAX_FAILURES": "1000",
         }  # fmt: skip
         environment = clean_environment() | {f"ARCHCAST_{name}": value for name, value in settings.items()}
@@ -119,9 +127,10 @@ class Scene:
         for number in range(2 if server else 1):
             port = free_port()
             arguments = ["serve", "--host", HOST, "--port", str(port)]
-            log = folder / f"api-{number}.log"
-            apis.append(Process(f"api {number}", arguments, environment, log, f"http://{HOST}:{port}"))
-        return cls(apis, [Process("worker", ["worker"], environment, folder / "worker.log")], server, url)
+            log, minutes = folder / f"api-{number}.log", -skew_minutes if number else skew_minutes
+            apis.append(Process(f"api {number}", arguments, environment, log, f"http://{HOST}:{port}", minutes))
+        worker = Process("worker", ["worker"], environment, folder / "worker.log", skew_minutes=skew_minutes)
+        return cls(apis, [worker], server, url)
 
     def start(self) -> None:
         for process in [*self.apis, *self.workers]:  # one after the other: the first one migrates
@@ -210,25 +219,23 @@ def settle(scene: Scene, calls: Insisting) -> None:
         time.sleep(1.0)
 
 
-def tested(database: str, seconds: float, seed: int, folder: Path) -> Outcome:
+def tested(database: str, seconds: float, seed: int, folder: Path, skew_minutes: float) -> Outcome:
     """One run on an empty database."""
-    if database == "sqlite":
-        return _tested(database, seconds, seed, folder, None, f"sqlite:///{folder}/archcast.sqlite3")
+    if database == "sqlite":  # on one machine, with one clock
+        scene = Scene.on(folder, None, f"sqlite:///{folder}/archcast.sqlite3", 0.0)
+        return _tested(database, seconds, seed, scene)
     postgresql_server.SETTINGS.update(_LASTING)
     server = postgresql_server.PostgresqlServer()
     server.start()
     try:
         with server.database() as url:
-            return _tested(database, seconds, seed, folder, server, url)
+            return _tested(database, seconds, seed, Scene.on(folder, server, url, skew_minutes))
     finally:
         server.stop()
 
 
-def _tested(
-    database: str, seconds: float, seed: int, folder: Path, server: postgresql_server.PostgresqlServer | None, url: str
-) -> Outcome:
+def _tested(database: str, seconds: float, seed: int, scene: Scene) -> Outcome:
     rng, ledger, stopped = random.Random(seed), Ledger(), threading.Event()
-    scene = Scene.on(database, folder, server, url)
     try:
         scene.start()
         calls = Insisting(scene.urls, ledger, random.Random(seed + 1))
@@ -247,7 +254,7 @@ def _tested(
     finally:
         stopped.set()
         scene.end()
-    return _judged(Database(url), database, seconds, scene, ledger, task_id)
+    return _judged(Database(scene.database_url), database, seconds, scene, ledger, task_id)
 
 
 def _judged(opened: Database, database: str, seconds: float, scene: Scene, ledger: Ledger, task_id: int) -> Outcome:
@@ -300,6 +307,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--database", action="append", choices=DATABASES, help="may be repeated")
     parser.add_argument("--seconds", type=float, default=180.0, help="how long to kill")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--skew", type=float, default=0.0, metavar="MINUTES", help="by how much clocks are off (PostgreSQL)"
+    )
     parser.add_argument("--keep", type=Path, help="folder for logs and the SQLite file; left out: thrown away")
     parser.add_argument("--output", type=Path, default=Path("var/bench/faults.json"))
     return parser.parse_args(given)
@@ -313,7 +323,7 @@ def main(given: Sequence[str] | None = None) -> int:
             folder = (args.keep or Path(temporary)) / database
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                outcomes.append(tested(database, args.seconds, args.seed, folder))
+                outcomes.append(tested(database, args.seconds, args.seed, folder, args.skew))
             except postgresql_server.UnavailableError as error:
                 print(f"no {database} here, so it was not tested: {error}", file=sys.stderr)
                 continue

@@ -8,7 +8,7 @@ where it begins, in its middle and at its end.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,7 @@ def fill(url: str, count: int) -> str:
         with database.write() as session:
             search_spaces.add_built_in(session)
         rng = np.random.default_rng(0)
-        task_id, ids = _named(database, cells(rng))
+        task_id, ids = named(database, TASK, SPACE, None, cells(rng))
         for rows in _rows(rng, task_id, ids, count):
             with database.write() as session:
                 session.execute(insert(ObservationRecord), rows)
@@ -129,13 +129,15 @@ def fill(url: str, count: int) -> str:
         database.close()
 
 
-def _named(database: Database, genotypes: list[str]) -> tuple[int, list[str]]:
-    """Makes the task and stores the architectures; their ids."""
-    space = notations.search_space(SPACE, None)
-    parsed = {one.id: one for one in notations.parse_many(space, genotypes)}  # type: ignore[union-attr]
+def named(
+    database: Database, name: str, space_name: str, definition: Mapping[str, Any] | None, written: Sequence[Any]
+) -> tuple[int, list[str]]:
+    """Makes a task of that name in the search space and stores the architectures; its id, and theirs, each once."""
+    space = notations.search_space(space_name, definition)
+    parsed = {one.id: one for one in notations.parse_many(space, written)}  # type: ignore[union-attr]
     with database.write() as session:
         task = TaskRecord(
-            name=TASK, search_space=SPACE, dataset="bench", metric="accuracy", unit="%", direction="maximize"
+            name=name, search_space=space_name, dataset="bench", metric="accuracy", unit="%", direction="maximize"
         )
         session.add(task)
         session.flush()
@@ -145,7 +147,10 @@ def _named(database: Database, genotypes: list[str]) -> tuple[int, list[str]]:
         )
         session.execute(
             insert(NotationRecord),
-            [{"architecture_id": id_, "search_space": SPACE, "genotype": one.genotype} for id_, one in parsed.items()],
+            [
+                {"architecture_id": id_, "search_space": space_name, "genotype": one.genotype}
+                for id_, one in parsed.items()
+            ],
         )
         return task.id, list(parsed)
 

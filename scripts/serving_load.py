@@ -93,16 +93,17 @@ class Load:
         return statistics.median(self.latencies) * 1e3
 
 
-def load(port: int, requests: Sequence[bytes], connections: int = 1) -> Load:
-    """Sends all requests over so many connections, each waiting for its answer."""
+def load(port: int | Sequence[int], requests: Sequence[bytes], connections: int = 1) -> Load:
+    """Sends all requests over so many connections, spread over the ports, each waiting for its answer."""
+    ports = [port] if isinstance(port, int) else port
 
     async def run() -> Load:
         latencies: list[float] = []
         waiting, deadline = iter(requests), time.monotonic() + _MAX_LOAD_SECONDS
         loop, began = asyncio.get_running_loop(), time.perf_counter()
         opened = [
-            loop.create_connection(lambda: Connection(waiting, latencies, deadline), HOST, port)
-            for _ in range(connections)
+            loop.create_connection(lambda: Connection(waiting, latencies, deadline), HOST, ports[number % len(ports)])
+            for number in range(connections)
         ]
         await asyncio.gather(*(connection.finished for _, connection in await asyncio.gather(*opened)))
         return Load(time.perf_counter() - began, latencies)

@@ -45,6 +45,15 @@ class Service:
             self._process.wait(60.0)
             self._process = None
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the service so far, less that of a worker beside it; NaN where the system does not tell."""
+        pid = self._process.pid if self._process is not None else 0
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return float("nan")
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_mb(self) -> tuple[float, float]:
         """Resident memory of the service and of the worker beside it; NaN where the system does not tell."""
         parent = self._process.pid if self._process is not None else 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.database import Database
     from app.settings import Settings
 
-pytest_plugins = ["champion_fixtures"]
+pytest_plugins = ["champion_fixtures", "wrong_clocks"]
 
 DATABASE_FILE = "archcast.sqlite3"
 ENGINES = ("sqlite", "postgresql")

@@ -7,7 +7,7 @@ that this request commits; whoever changes something may say what it was before 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -15,9 +15,14 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from app.access.callers import Caller
+from app.access.repository import AuditFilter, listed_changes
+from app.access.schemas import AuditOut
+from app.lists import Asked, Listing
+from app.pagination import Page
 from app.tables import AuditRecord
 
 MAX_DETAIL_BYTES = 4_096
+LISTING = Listing("changes", AuditOut, AuditRecord.id, {"id": AuditRecord.id}, default="-id")
 
 
 @dataclass
@@ -61,6 +66,12 @@ def note(**details: Any) -> None:
         merged = {**(draft.details or {}), **details}
         is_small = len(orjson.dumps(merged, default=str)) <= MAX_DETAIL_BYTES
         draft.details = merged if is_small else {"left_out": f"more than {MAX_DETAIL_BYTES} bytes"}
+
+
+def page(session: Session, wanted: AuditFilter, asked: Asked) -> Page[AuditOut]:
+    """One page of the entries that are wanted, the newest first unless asked otherwise."""
+    rows, next_cursor = LISTING.page(session, listed_changes(wanted), asked, asdict(wanted))
+    return Page(items=[AuditOut.model_validate(row[0]) for row in rows], next_cursor=next_cursor)
 
 
 def write_draft(session: Session) -> None:

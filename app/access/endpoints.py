@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Body, Path, Query, Request, status
 from pydantic import AwareDatetime
 
-from app.access import keys, projects, repository
+from app.access import audit, keys, projects
 from app.access.callers import CallerDep
 from app.access.guard import AccessGuard
 from app.access.repository import AuditFilter
@@ -33,7 +33,8 @@ from app.answering_once import shown_once
 from app.dependencies import DatabaseDep, SettingsDep
 from app.guarded_routes import Role, at_least
 from app.json_requests import json_router
-from app.pagination import CursorQuery, LimitQuery, Page, decoded, page_of
+from app.lists import Asked
+from app.pagination import Page
 from app.preconditions import IfMatchDep
 from app.schemas import example, problems
 
@@ -81,12 +82,13 @@ def create_api_key(
     "/api-keys",
     summary="List keys",
     description="All keys, revoked and expired ones included, the oldest first.",
+    response_model=Page[KeyOut],
     responses={200: example({"items": [KEY_EXAMPLE], "next_cursor": None}), **problems()},
 )
 @at_least(Role.ADMIN)
-def list_api_keys(database: DatabaseDep, cursor: CursorQuery = None, limit: LimitQuery = 100) -> Page[KeyOut]:
+def list_api_keys(database: DatabaseDep, asked: Annotated[Asked, keys.LISTING.query]) -> Any:
     with database.read() as session:
-        return keys.page(session, cursor, limit)
+        return keys.LISTING.answer(keys.page(session, asked), asked)
 
 
 @router.get(
@@ -137,14 +139,13 @@ def create_project(
     "/projects",
     summary="List projects",
     description="Those that the caller may see, the oldest first.",
+    response_model=Page[ProjectOut],
     responses={200: example({"items": [PROJECT_EXAMPLE], "next_cursor": None}), **problems()},
 )
 @at_least(Role.READER)
-def list_projects(
-    database: DatabaseDep, caller: CallerDep, cursor: CursorQuery = None, limit: LimitQuery = 100
-) -> Page[ProjectOut]:
+def list_projects(database: DatabaseDep, caller: CallerDep, asked: Annotated[Asked, projects.LISTING.query]) -> Any:
     with database.read() as session:
-        return projects.page(session, caller, cursor, limit)
+        return projects.LISTING.answer(projects.page(session, caller, asked), asked)
 
 
 @router.get(
@@ -183,13 +184,13 @@ def change_project(
     summary="List changes",
     description="The audit log: every change that was made through the service, the newest first. Nothing in it is ever "
     "changed or deleted.",
+    response_model=Page[AuditOut],
     responses={200: example({"items": [AUDIT_EXAMPLE], "next_cursor": None}), **problems()},
 )
 @at_least(Role.ADMIN)
 def list_changes(
     database: DatabaseDep,
-    cursor: CursorQuery = None,
-    limit: LimitQuery = 100,
+    asked: Annotated[Asked, audit.LISTING.query],
     caller: Annotated[
         str | None, Query(max_length=128, pattern=_TEXT, description="Only changes by this caller, such as `key:7`.")
     ] = None,
@@ -201,9 +202,7 @@ def list_changes(
     ] = None,
     since: Annotated[AwareDatetime | None, Query(description="Only changes at or after this moment.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Only changes before this moment.")] = None,
-) -> Page[AuditOut]:
+) -> Any:
     wanted = AuditFilter(caller, operation, request_id, since, until)
     with database.read() as session:
-        rows = repository.audit_page(session, wanted, decoded(cursor, int), limit + 1)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
-    return Page(items=[AuditOut.model_validate(record) for record in records], next_cursor=next_cursor)
+        return audit.LISTING.answer(audit.page(session, wanted, asked), asked)

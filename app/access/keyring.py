@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
+from app import clock
 from app.access import key_format, repository
 from app.access.callers import Caller
 from app.database import Database
@@ -74,6 +75,7 @@ class _Snapshot:
     """What the database held at one moment; replaced as a whole."""
 
     read_at: float
+    ahead: float  # seconds of the database's clock before the process's monotonic one
     digest: tuple[int, ...]
     hasher: Hasher | None
     known: Mapping[str, _KnownKey]  # by the first digits of the hash
@@ -131,8 +133,8 @@ class KeyRing:
             known = self._find(key)
         if known is None:
             raise InvalidTokenError("expected a key that is valid, got one that is unknown or was revoked")
-        now = time.time()
-        if now > known.expires_at:
+        now = time.monotonic()
+        if self._snapshot is not None and now + self._snapshot.ahead > known.expires_at:
             raise InvalidTokenError("expected a key that is valid, got one that has expired")
         self._used[known.key_id] = now
         return known.caller
@@ -143,11 +145,12 @@ class KeyRing:
             began_at = time.monotonic()
             with self._database.read() as session:
                 digest = repository.keys_digest(session)
+                ahead = clock.now(session).timestamp() - time.monotonic()  # replicas whose own clocks differ agree
                 last = self._snapshot
                 if last is None or last.hasher is None or last.digest != digest:
-                    self._snapshot = self._read(session, began_at, digest)
+                    self._snapshot = self._read(session, began_at, ahead, digest)
                 else:
-                    self._snapshot = replace(last, read_at=began_at)
+                    self._snapshot = replace(last, read_at=began_at, ahead=ahead)
 
     def _find(self, key: str) -> _KnownKey | None:
         snapshot = self._snapshot
@@ -171,14 +174,14 @@ class KeyRing:
             self._began_at = time.monotonic()
             await run_in_threadpool(self.refresh)
 
-    def _read(self, session: Session, began_at: float, digest: tuple[int, ...]) -> _Snapshot:
+    def _read(self, session: Session, began_at: float, ahead: float, digest: tuple[int, ...]) -> _Snapshot:
         found = hasher(session, self._settings)
         rows = repository.keys_that_count(session)
         if rows and found is not None and all(row.secret_id != found.secret_id for row in rows):
             _logger.warning("no key is valid: all were made under another ARCHCAST_KEY_SECRET")
         limit = self._settings.requests_per_minute
         known = {row.key_hash[:_NUM_PLACE]: _known(row, limit) for row in rows}
-        return _Snapshot(began_at, digest, found, known)
+        return _Snapshot(began_at, ahead, digest, found, known)
 
     def _poll(self) -> None:
         while not self._stopped.wait(self._settings.access_poll_seconds):
@@ -194,7 +197,8 @@ class KeyRing:
         used, self._used = self._used, {}
         if used:
             with self._database.write() as session:
-                repository.note_uses(session, {key: datetime.fromtimestamp(at, UTC) for key, at in used.items()})
+                now, own = clock.now(session), time.monotonic()
+                repository.note_uses(session, {key: now - timedelta(seconds=own - at) for key, at in used.items()})
 
 
 def _known(row: ApiKeyRecord, default_limit: int) -> _KnownKey:

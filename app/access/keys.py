@@ -11,11 +11,13 @@ from app.access.schemas import ALL_PROJECTS, CallerOut, KeyIn, KeyOut, NewKeyOut
 from app.database import Database, Turn, take_turns
 from app.errors import InvalidContentError, NotFoundError
 from app.guarded_routes import Role
-from app.pagination import Page, decoded, page_of
+from app.lists import Asked, Listing
+from app.pagination import Page
 from app.settings import Settings
 from app.tables import DEFAULT_PROJECT_ID, ApiKeyRecord
 from app.validation import invalid_content
 
+LISTING = Listing("keys", KeyOut, ApiKeyRecord.id, {"id": ApiKeyRecord.id}, default="id")
 _FIRST_NAME = "first admin"
 
 
@@ -94,12 +96,11 @@ def show(session: Session, key_id: int) -> KeyOut:
     return _shown(find(session, key_id), repository.project_names(session))
 
 
-def page(session: Session, cursor: str | None, limit: int) -> Page[KeyOut]:
-    """One page of all keys, revoked ones included, the oldest first."""
-    rows = repository.keys_page(session, decoded(cursor, int), limit + 1)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
+def page(session: Session, asked: Asked) -> Page[KeyOut]:
+    """One page of all keys, revoked ones included, the oldest first unless asked otherwise."""
+    rows, next_cursor = LISTING.page(session, repository.listed_keys(), asked, {})
     names = repository.project_names(session)
-    return Page(items=[_shown(record, names) for record in records], next_cursor=next_cursor)
+    return Page(items=[_shown(row[0], names) for row in rows], next_cursor=next_cursor)
 
 
 def revoke(session: Session, key_id: int) -> KeyOut:

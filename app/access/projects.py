@@ -9,9 +9,12 @@ from app.access.callers import Caller
 from app.access.schemas import ProjectChange, ProjectIn, ProjectOut
 from app.errors import ConflictError, NotFoundError
 from app.guarded_routes import Role
-from app.pagination import Page, decoded, page_of
+from app.lists import Asked, Listing
+from app.pagination import Page
 from app.preconditions import IfMatch
 from app.tables import DEFAULT_PROJECT_ID, ProjectRecord
+
+LISTING = Listing("projects", ProjectOut, ProjectRecord.id, {"id": ProjectRecord.id}, default="id")
 
 
 def create(session: Session, body: ProjectIn) -> ProjectOut:
@@ -41,11 +44,11 @@ def find(session: Session, caller: Caller, name: str, *, for_update: bool = Fals
     return record
 
 
-def page(session: Session, caller: Caller, cursor: str | None, limit: int) -> Page[ProjectOut]:
+def page(session: Session, caller: Caller, asked: Asked) -> Page[ProjectOut]:
     """One page of those that the caller may see."""
-    rows = repository.projects_page(session, caller.project_id, decoded(cursor, int), limit + 1)
-    records, next_cursor = page_of(rows, limit, lambda record: record.id)
-    return Page(items=[_shown(record) for record in records], next_cursor=next_cursor)
+    filters = {"project": caller.project_id}
+    rows, next_cursor = LISTING.page(session, repository.listed_projects(caller.project_id), asked, filters)
+    return Page(items=[_shown(row[0]) for row in rows], next_cursor=next_cursor)
 
 
 def show(session: Session, caller: Caller, name: str) -> ProjectOut:

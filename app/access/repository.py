@@ -61,10 +61,9 @@ def find_key(session: Session, key_id: int, *, for_update: bool = False) -> ApiK
     return session.scalar(query.with_for_update() if for_update else query)
 
 
-def keys_page(session: Session, after: int | None, limit: int) -> Sequence[ApiKeyRecord]:
-    """At most `limit` keys, the oldest first, revoked ones included."""
-    query = select(ApiKeyRecord).order_by(ApiKeyRecord.id).limit(limit)
-    return session.scalars(query if after is None else query.where(ApiKeyRecord.id > after)).all()
+def listed_keys() -> Select[*tuple[Any, ...]]:
+    """All keys, revoked ones included."""
+    return select(ApiKeyRecord)
 
 
 def note_uses(session: Session, used_at: Mapping[int, datetime]) -> None:
@@ -101,12 +100,10 @@ def project_names(session: Session) -> dict[int, str]:
     return {one.id: one.name for one in session.scalars(select(ProjectRecord))}
 
 
-def projects_page(session: Session, only: int | None, after: int | None, limit: int) -> Sequence[ProjectRecord]:
-    """At most `limit` projects, the oldest first."""
-    query = select(ProjectRecord).order_by(ProjectRecord.id).limit(limit)
-    if only is not None:
-        query = query.where(ProjectRecord.id == only)
-    return session.scalars(query if after is None else query.where(ProjectRecord.id > after)).all()
+def listed_projects(only: int | None) -> Select[*tuple[Any, ...]]:
+    """The project of that id, or all."""
+    query = select(ProjectRecord)
+    return query if only is None else query.where(ProjectRecord.id == only)
 
 
 @dataclass(frozen=True)
@@ -120,8 +117,8 @@ class AuditFilter:
     until: datetime | None = None
 
 
-def audit_page(session: Session, wanted: AuditFilter, before: int | None, limit: int) -> Sequence[AuditRecord]:
-    """At most `limit` entries, the newest first."""
+def listed_changes(wanted: AuditFilter) -> Select[*tuple[Any, ...]]:
+    """The entries that are wanted."""
     own = AuditRecord
     conditions: list[ColumnElement[bool]] = []
     for column, value in ((own.caller, wanted.caller), (own.operation, wanted.operation)):
@@ -133,9 +130,7 @@ def audit_page(session: Session, wanted: AuditFilter, before: int | None, limit:
         conditions.append(own.created_at >= wanted.since)
     if wanted.until is not None:
         conditions.append(own.created_at < wanted.until)
-    if before is not None:
-        conditions.append(own.id < before)
-    return session.scalars(select(own).where(*conditions).order_by(own.id.desc()).limit(limit)).all()
+    return select(own).where(*conditions)
 
 
 def visible_tasks(project_id: int | None) -> ColumnElement[bool]:

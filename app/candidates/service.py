@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.candidates import repository
 from app.candidates.choosing import CandidateQuery, Choice, Scored, Shortlist
@@ -30,12 +32,13 @@ from app.inference import (
     stored_architectures,
 )
 from app.inference.caches import BoundedCache
-from app.inference.proposing import FeatureMemory, Features, ForecastColumns, Pools, global_attribute, searched
+from app.inference.proposing import FeatureMemory, Features, ForecastColumns, Pool, Pools, global_attribute, searched
 from app.settings import Settings
 
 _NUM_BEST = 10
 _MAX_MEASURED = 64
 _MAX_STANDING = 32
+_MOST_SECONDS_BEHIND = 60.0
 STATED_METRICS = ("params", "flops")
 Found = tuple[Sequence[ParsedArchitecture], ForecastColumns]
 """Unmeasured architectures with their forecasts."""
@@ -49,6 +52,9 @@ class CandidateService:
         self._inference = inference
         self._pools = Pools(inference.forecaster, settings.max_enumerated_candidates)
         self._measured: BoundedCache[int, tuple[int, Measured]] = BoundedCache(_MAX_MEASURED)
+        self._scored_last: BoundedCache[int, ServedTask] = BoundedCache(_MAX_MEASURED)
+        self._new_since: BoundedCache[int, float] = BoundedCache(_MAX_MEASURED)
+        self._masks: BoundedCache[int, tuple[Measured, Pool, NDArray[np.bool_]]] = BoundedCache(_MAX_MEASURED)
         self._standing: BoundedCache[tuple[Hashable, ...], Found] = BoundedCache(_MAX_STANDING)
         self._features = FeatureMemory()
         inference.add_listener(self.warm)
@@ -57,6 +63,7 @@ class CandidateService:
         """Scores the task's space ahead of the first question."""
         if self._pools.is_enumerable(served.space):
             self._pools.scored(served)
+            self._scored_last.put(served.task_id, served)
 
     def candidates(self, task: str, query: CandidateQuery) -> CandidatesReply:
         """The best unmeasured architectures of the task.
@@ -117,14 +124,14 @@ class CandidateService:
     def _prepared(
         self, task: str, query: CandidateQuery, out: frozenset[str] = frozenset(), may_repeat: bool = False
     ) -> tuple[Choice, Scored]:
-        served = self._inference.load(task)
+        served = self._answering(task)
         seed = secrets.randbelow(2**31) if query.seed is None else query.seed
         constraints = self._bound(served, query.constraints, served.project_id or query.project_id)
         measured = self.measured(served.task_id)
-        excluded = replace(measured, tried=measured.tried | out) if out else measured
-        choice = Choice(served, query, excluded, constraints, np.random.default_rng(seed), seed)
+        choice = Choice(served, query, measured, constraints, np.random.default_rng(seed), seed)
         if self._pools.is_enumerable(served.space):
-            return choice, choice.scored(*self._unmeasured(choice))
+            return choice, choice.scored(*self._unmeasured(choice, out))
+        choice = replace(choice, measured=replace(measured, tried=measured.tried | out))
         return choice, choice.scored(*(self._found_before(choice) if may_repeat else self._searched(choice)))
 
     def measured(self, task_id: int) -> Measured:
@@ -138,10 +145,33 @@ class CandidateService:
         self._measured.put(task_id, (revision, measured))
         return measured
 
-    def _unmeasured(self, choice: Choice) -> Found:
+    def _answering(self, task: str) -> ServedTask:
+        """The task as it answers now. While its space is scored for a new adaptation, which takes seconds and begins by itself,
+        the one before goes on answering; not for ever, should that have failed."""
+        served = self._inference.load(task)
+        before = self._scored_last.get(served.task_id)
+        if before is None or self._pools.has_scored(served) or before.model_version != served.model_version:
+            return served
+        now = time.monotonic()
+        since = self._new_since.get(served.serial)
+        if since is None:
+            self._new_since.put(served.serial, since := now)
+        if now - since > _MOST_SECONDS_BEHIND or not self._pools.has_scored(before):
+            return served
+        return replace(before, revision=served.revision, champion=served.champion)
+
+    def _unmeasured(self, choice: Choice, out: frozenset[str]) -> Found:
         pool, columns = self._pools.scored(choice.served)
-        places = np.flatnonzero(pool.mask_without(choice.measured.tried))
-        return [pool.architectures[place] for place in places.tolist()], columns.at(places)
+        places = np.flatnonzero(pool.mask_without(out, self._untried(choice.served.task_id, choice.measured, pool)))
+        return pool.at(places), columns.at(places)
+
+    def _untried(self, task_id: int, measured: Measured, pool: Pool) -> NDArray[np.bool_]:  # (S,)
+        """Kept until something is measured: to look up thousands of architectures takes longer than all the rest."""
+        kept = self._masks.get(task_id)
+        if kept is None or kept[0] is not measured or kept[1] is not pool:
+            kept = (measured, pool, pool.mask_without(measured.tried))
+            self._masks.put(task_id, kept)
+        return kept[2]
 
     def _found_before(self, choice: Choice) -> Found:
         """What an earlier search for the same found, less what was tried or is out; a new search where too little is left."""
@@ -186,7 +216,7 @@ class CandidateService:
         ]
 
     def _bound_to_task(self, constraint: Constraint, task: str) -> BoundConstraint:
-        served = self._inference.load(task)
+        served = self._answering(task)
 
         def forecast(architectures: Sequence[ParsedArchitecture]) -> ForecastColumns:
             if not self._pools.is_enumerable(served.space):

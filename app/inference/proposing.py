@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +54,36 @@ class Pool:
         """Where the architecture of each id is."""
         return {one.id: place for place, one in enumerate(self.architectures)}
 
-    def mask_without(self, ids: Collection[str]) -> NDArray[np.bool_]:  # (S,)
-        """True where the architecture is none of `ids`."""
-        mask = np.ones(len(self.architectures), dtype=np.bool_)
-        mask[[self.places[one] for one in ids if one in self.places]] = False
-        return mask
+    def mask_without(self, ids: Collection[str], mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:  # (S,)
+        """True where the architecture is none of `ids`, and the other mask says so too."""
+        kept = np.ones(len(self.architectures), dtype=np.bool_) if mask is None else mask.copy()
+        kept[[self.places[one] for one in ids if one in self.places]] = False
+        return kept
+
+    def at(self, places: NDArray[np.intp]) -> Sequence[ParsedArchitecture]:
+        """The architectures at these places, looked up only when somebody wants them: of thousands few are."""
+        return _PartOfPool(self.architectures, places)
+
+
+class _PartOfPool(Sequence[ParsedArchitecture]):
+    def __init__(self, architectures: tuple[ParsedArchitecture, ...], places: NDArray[np.intp]) -> None:
+        self._architectures, self._places = architectures, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> ParsedArchitecture: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ParsedArchitecture]: ...
+
+    def __getitem__(self, index: int | slice) -> ParsedArchitecture | Sequence[ParsedArchitecture]:
+        if isinstance(index, slice):
+            return _PartOfPool(self._architectures, self._places[index])
+        return self._architectures[int(self._places[index])]
+
+    def __iter__(self) -> Iterator[ParsedArchitecture]:
+        return map(self._architectures.__getitem__, self._places.tolist())
 
 
 @dataclass(frozen=True)
@@ -97,6 +123,10 @@ class Pools:
         """Whether the space is small enough to be scored as a whole."""
         size = space.size()
         return size is not None and size <= min(self._max_size, predictor.MAX_ENUMERATED)
+
+    def has_scored(self, served: ServedTask) -> bool:
+        """Whether `scored` would answer at once."""
+        return served.serial in self._scored
 
     def scored(self, served: ServedTask) -> tuple[Pool, ForecastColumns]:
         """Every network of the task's space with its forecast; whoever asks for what is not there waits in line."""

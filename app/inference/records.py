@@ -10,6 +10,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, aliased, undefer
 from sqlalchemy.sql.elements import ColumnElement
 
+from app import clock
 from app.database import insert_if_new
 from app.errors import NotFoundError
 from app.inference.notations import restored_architecture, search_space
@@ -370,6 +371,11 @@ def newest_adaptation(session: Session, task_id: int, version: str | None) -> Ad
     )
 
 
+def identity(adaptation: AdaptationRecord) -> tuple[object, ...]:
+    """What tells it from others and from what it replaced, as in `TaskState`."""
+    return adaptation.id, adaptation.model_version_id, adaptation.created_at
+
+
 def digest(session: Session) -> tuple[object, ...]:
     """Changes whenever a task's observations, its pin, an adaptation or the champion changed."""
     row = session.execute(
@@ -378,7 +384,7 @@ def digest(session: Session) -> tuple[object, ...]:
             select(func.count(AdaptationRecord.id)).scalar_subquery(),
             select(func.max(AdaptationRecord.created_at)).scalar_subquery(),
             select(func.sum(AdaptationRecord.task_revision)).scalar_subquery(),
-            # of every run another one: shows what was replaced, in whatever order several workers' clocks put them
+            # of every run another one: shows what was replaced, whatever was replaced at the same time
             select(func.sum(AdaptationRecord.seconds)).scalar_subquery(),
             select(func.count(TaskRecord.id)).scalar_subquery(),
             select(func.count(PinRecord.id)).scalar_subquery(),
@@ -425,9 +431,10 @@ def save_adaptation(session: Session, adaptation: AdaptationRecord) -> bool:
         return False
     for name in _REPLACED:
         setattr(existing, name, getattr(adaptation, name))
+    existing.created_at = clock.now(session)
     return True
 
 
 _REPLACED = (
-    "support_hash", "num_observations", "task_revision", "last_observation_id", "payload", "seconds", "created_at",
+    "support_hash", "num_observations", "task_revision", "last_observation_id", "payload", "seconds",
 )  # fmt: skip

@@ -24,7 +24,7 @@ from app.inference.records import TaskContext, TaskState
 from app.inference.relations import Relations
 from app.inference.versions import Versions
 from app.settings import Settings
-from app.tables import AdaptationRecord, utc_now
+from app.tables import AdaptationRecord
 from predictor import AdaptedPredictor, Metric, Observation, SupportSet, Task
 
 _MAX_SERVED = 16  # tens of megabytes each where thousands were observed
@@ -51,6 +51,7 @@ class Inference:
         self._served: dict[int, ServedTask] = {}
         self._ids: dict[str, int] = {}  # by name or id, as it was asked for
         self._states: dict[int, TaskState] = {}
+        self._loaded_from: dict[int, tuple[object, ...] | None] = {}  # which adaptation, as in their states
         self._digest: tuple[object, ...] | None = None
         self._loading = threading.Lock()
         self._refreshing = threading.Lock()
@@ -134,11 +135,13 @@ class Inference:
         """Loads a task again when another adaptation answers; only notes the revision when its observations changed."""
         before, served = self._states.get(state.task_id), self._served.get(state.task_id)
         self._states[state.task_id] = state
-        is_new = before is None or before.adaptation != state.adaptation
         if served is None:
+            is_new = before is None or before.adaptation != state.adaptation
             if is_new and state.adaptation is not None:
                 self._reload(state)
-        elif is_new or (state.adaptation is None and served.model_version != state.version):
+        elif self._loaded_from.get(state.task_id) != state.adaptation or (
+            state.adaptation is None and served.model_version != state.version
+        ):
             self._reload(state)
         elif (served.revision, served.champion) != (state.revision, state.version):
             self._served[state.task_id] = dataclasses.replace(served, revision=state.revision, champion=state.version)
@@ -160,6 +163,7 @@ class Inference:
             record = records.newest_adaptation(session, context.id, version)
         served = self._snapshot(context, record, version)
         self._ids[reference] = self._ids[str(served.task_id)] = served.task_id
+        self._loaded_from[served.task_id] = None if record is None else records.identity(record)
         self._served.pop(served.task_id, None)
         self._served[served.task_id] = served
         while len(self._served) > _MAX_SERVED:
@@ -240,7 +244,6 @@ def adapt_task(database: Database, versions: Versions, relations: Relations, tas
         last_observation_id=read.last_observation_id,
         payload=payload,
         seconds=time.perf_counter() - began,
-        created_at=utc_now(),
     )
     return NewAdaptation(record, context.name)
 

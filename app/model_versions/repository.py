@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from app import clock
 from app.database import Turn, insert_new, take_turns
 from app.lists import within
-from app.tables import AliasRecord, ModelVersionRecord, PinRecord, PromotionRecord, utc_now
+from app.tables import AliasRecord, ModelVersionRecord, PinRecord, PromotionRecord
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 
@@ -29,7 +30,7 @@ def listed(origin: str | None, since: datetime | None, before: datetime | None) 
 
 def add_new(session: Session, row: dict[str, Any]) -> None:
     """Stores a model version unless it is there already: equal weights are the same version."""
-    insert_new(session, ModelVersionRecord, [{"created_at": utc_now(), **row}])
+    insert_new(session, ModelVersionRecord, [row])
 
 
 def aliases(session: Session, *, for_update: bool = False) -> dict[str, str]:
@@ -42,7 +43,7 @@ def aliases(session: Session, *, for_update: bool = False) -> dict[str, str]:
 
 def point(session: Session, name: str, version: str) -> None:
     """Makes the alias mean that version."""
-    now = utc_now()
+    now = clock.now(session)
     insert_new(session, AliasRecord, [{"name": name, "model_version_id": version, "changed_at": now}])
     record = session.get_one(AliasRecord, name)
     record.model_version_id, record.changed_at = version, now

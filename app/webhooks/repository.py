@@ -27,6 +27,7 @@ class ClaimedDelivery:
     message_id: str
     body: bytes
     attempt: int  # 1 for the first
+    claimed_at: datetime
 
 
 def find(session: Session, webhook_id: int, *, to_keep: bool = False) -> WebhookRecord | None:
@@ -77,7 +78,7 @@ def claim(session: Session, now: datetime, lease: timedelta, limit: int) -> Sequ
         hook = session.get_one(WebhookRecord, record.webhook_id)
         body = record.body.encode()
         claimed.append(
-            ClaimedDelivery(record.id, hook.id, hook.url, hook.secret, record.message_id, body, record.attempts)
+            ClaimedDelivery(record.id, hook.id, hook.url, hook.secret, record.message_id, body, record.attempts, now)
         )
     return claimed
 

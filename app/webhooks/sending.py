@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -108,7 +107,9 @@ class WebhookSender(Repeated):
             "Host": target.host,
             "Content-Type": "application/json",
             "User-Agent": "archcast-webhooks",
-            **signing.headers(delivery.secret, delivery.message_id, int(time.time()), delivery.body),
+            **signing.headers(
+                delivery.secret, delivery.message_id, int(delivery.claimed_at.timestamp()), delivery.body
+            ),
         }
         request = client.build_request(
             "POST", target.url, content=delivery.body, headers=headers, extensions={"sni_hostname": target.name}

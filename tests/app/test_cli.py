@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 from onnx_samples import CONVOLUTION, convolution_file
 from typer.testing import CliRunner, Result
 
-from app import cli, worker
+from app import cli, cli_tasks, worker
 from app.client import Client, ClientError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def run(champion: Path, client: TestClient, settings: Settings, monkeypatch: pyt
         return reached
 
     monkeypatch.setattr(Client, "close", lambda self: None)
-    monkeypatch.setattr(cli, "Client", connected)
+    for module in (cli, cli_tasks):
+        monkeypatch.setattr(module, "Client", connected)
     for name, value in settings.as_environment().items():
         monkeypatch.setenv(name, value)
     return lambda *arguments, **options: CliRunner().invoke(cli.app, list(arguments), **options)
@@ -49,10 +51,46 @@ def test_a_task_is_created_and_listed(run: Run) -> None:
         *("task", "create", "digits", "--space", "nasbench201", "--dataset", "digits"),
         *("--metric", "accuracy", "--unit", "fraction", "--direction", "maximize"),
     )
-    listed = run("task", "list")
+    listed, as_json = run("task", "list"), run("task", "list", "--json")
+    shown = run("task", "show", "digits")
 
-    assert (created.exit_code, listed.exit_code) == (0, 0)
-    assert listed.stdout == "digits  nasbench201/digits/accuracy  0 observations, fresh\n"
+    assert (created.exit_code, listed.exit_code, shown.exit_code) == (0, 0, 0)
+    titles, row = listed.stdout.splitlines()
+    assert titles.split()[0] == "task"
+    assert row.split() == [
+        "digits",
+        "nasbench201",
+        "digits",
+        "accuracy",
+        "in",
+        "fraction,",
+        "maximize",
+        "-",
+        "0",
+        "fresh",
+    ]
+    assert [task["name"] for task in json.loads(as_json.stdout)] == ["digits"]
+    assert ["search", "space", "nasbench201"] in [line.split() for line in shown.stdout.splitlines()]
+
+
+def test_every_command_that_answers_has_an_answer_for_machines() -> None:
+    def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+        for name, command in group.commands.items():
+            yield from commands(command, (*path, name)) if hasattr(command, "commands") else [((*path, name), command)]
+
+    every = dict(commands(typer.main.get_command(cli.app)))
+    without = [
+        " ".join(path)
+        for path, command in every.items()
+        if not any("--json" in parameter.opts for parameter in command.params)
+    ]
+
+    assert sorted(without) == [
+        "convert",
+        "measure",
+        "serve",
+        "worker",
+    ]  # what `convert` prints is JSON; the others run on
 
 
 @pytest.mark.parametrize("direct", [[], ["--direct"]])
@@ -119,6 +157,9 @@ def test_a_fine_tune_is_started_with_its_settings(run: Run, client: TestClient) 
 
     assert result.stdout == "fine-tune 1 is queued\n"
     assert client.get("/v1/fine-tunes/1").json()["settings"] == {"num_steps": 3}
+    listed, as_json = run("fine-tune", "list"), run("fine-tune", "list", "--json")
+    assert listed.stdout.splitlines()[1].split() == ["1", "queued", "0", "new", "device"]
+    assert [one["reason"] for one in json.loads(as_json.stdout)] == ["new device"]
 
 
 def test_what_is_asked_for_is_told(run: Run, client: TestClient, post_task: Any) -> None:
@@ -127,9 +168,11 @@ def test_what_is_asked_for_is_told(run: Run, client: TestClient, post_task: Any)
     asked = run("ask", "digits", "--worker-id", "anna")
     trial_id, genotype, _, token = asked.stdout.split()
     told = run("tell", "digits", trial_id, "0.9", "--token", token, "--seed", "1")
+    again = run("tell", "digits", trial_id, "0.9", "--token", token, "--seed", "1", "--json")
 
     (observation,) = client.get("/v1/tasks/digits/observations").json()["items"]
     assert told.stdout == f"trial {trial_id} is completed\n"
+    assert json.loads(again.stdout)["state"] == "completed"
     assert (observation["genotype"], observation["value"], observation["seed"]) == (genotype, 0.9, 1)
 
 

@@ -131,7 +131,7 @@ def impatient(app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.both_engines
 def test_what_was_answered_as_taking_too_long_is_not_done_afterwards(
-    impatient: TestClient, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, impatient: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from app.tasks import service
 
@@ -151,6 +151,7 @@ def test_what_was_answered_as_taking_too_long_is_not_done_afterwards(
     document = answer.json()
     assert (answer.status_code, document["type"], document["status"]) == (504, "/problems/timed-out", 504)
     assert "0.3 s" in document["detail"]
+    monkeypatch.setattr(app.state.guard.time_limit, "seconds", 60.0)  # a busy machine takes its time for that, too
     assert impatient.get("/v1/tasks").json()["items"] == []
 
 

@@ -186,6 +186,10 @@ def filled(client: TestClient, database: Database, post_task: Any, observed: lis
         body = {"name": f"space-{name}", "definition": definition}
         assert client.post("/v1/search-spaces", json=body).status_code == 201
         assert client.post("/v1/fine-tunes", json={"reason": name}).status_code == 202
+        assert client.post("/v1/api-keys", json={"name": name, "role": "reader"}).status_code == 201
+        assert client.post("/v1/projects", json={"name": name}).status_code == 201
+        hook = {"url": f"https://example.com/{name}", "events": ["search.finished"]}
+        assert client.post("/v1/webhooks", json=hook).status_code == 201
     with database.write() as session:
         task_id = session.query(TaskRecord.id).filter_by(name="digits").scalar()
         session.execute(
@@ -220,7 +224,22 @@ LISTS = {
     "/v1/fine-tunes": ("id", ["id"]),
     "/v1/tasks/digits/trials": ("id", ["id", "changed_at"]),
     OBSERVATIONS: ("id", ["id", "created_at", "value"]),
+    "/v1/api-keys": ("id", ["id"]),
+    "/v1/projects": ("id", ["id"]),
+    "/v1/audit": ("id", ["id"]),
+    "/v1/webhooks": ("id", ["id"]),
 }
+
+
+def test_whatever_goes_page_by_page_takes_a_limit_a_sort_and_fields(client: TestClient) -> None:
+    lists = {}
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        names = {parameter["name"] for parameter in methods.get("get", {}).get("parameters", [])}
+        if "cursor" in names:
+            lists[path] = names
+
+    assert {path.replace("digits", "{task}") for path in LISTS} <= set(lists)
+    assert [path for path, names in lists.items() if not {"limit", "sort", "fields"} <= names] == []
 
 
 @pytest.mark.usefixtures("filled")

@@ -59,14 +59,24 @@ class PostgresqlServer:
         return URL.create("postgresql+psycopg", "postgres", database=database, query={"host": str(self._folder)})
 
     @contextmanager
-    def database(self, template: str = "template0") -> Iterator[str]:
+    def database(self, template: str = "template0", tablespace: str = "pg_default") -> Iterator[str]:
         """The URL of a new database with what the template holds; it is dropped in the end."""
         name = f"archcast_test_{os.getpid()}_{next(self._numbers)}"
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY TABLESPACE "{tablespace}"')
         try:
             yield self.url(name).render_as_string(hide_password=False)
         finally:
             self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def tablespace(self, folder: Path) -> Iterator[str]:
+        """The name of a place for databases in an empty folder of the server's owner; it is gone in the end."""
+        name = f"archcast_test_{os.getpid()}_{next(self._numbers)}"
+        self._execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        try:
+            yield name
+        finally:
+            self._execute(f"DROP TABLESPACE {name}")
 
     def start(self) -> None:
         """Starts the server and waits until it answers.

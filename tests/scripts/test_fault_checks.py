@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +100,12 @@ def test_an_observation_that_nobody_sent_is_seen(broken: Broken, client: TestCli
         (
             update(TrialEventRecord).where(TrialEventRecord.to_state == "leased").values(from_state="failed"),
             "every trial's history is a chain of legal changes that ends in its state",
+        ),
+        (
+            update(TrialEventRecord)
+            .where(TrialEventRecord.to_state == "completed")
+            .values(created_at=datetime(2026, 1, 1, tzinfo=UTC)),
+            "what happened to a trial is stamped in the order in which it happened",
         ),
         (update(ObservationRecord).values(superseded_by_id=1), "corrections lead to each other"),
         (update(AliasRecord).values(name="former"), "one champion, and promotions that follow each other"),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from app import clock
 from app.access import key_format
 from app.errors import RetryableError
 from app.tables import ApiKeyRecord, AuditRecord, ServerSecretRecord
@@ -75,9 +76,12 @@ def test_a_key_that_was_revoked_elsewhere_is_refused(service: Any, start_service
     assert service.call(admin, "POST", f"/v1/api-keys/{key_id}:revoke").json() == revoked
 
 
-def test_an_expired_key_is_refused(service: Any) -> None:
-    key = service.key("reader", expires_at=datetime.now(UTC) + timedelta(seconds=1))
+def test_an_expired_key_is_refused(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = service.key("reader", expires_at=datetime.now(UTC) + timedelta(hours=1))
+    assert service.call(key, "GET", "/v1/tasks").status_code == 200
 
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda session: now(session) + timedelta(hours=2))
     eventually(lambda: service.call(key, "GET", "/v1/tasks").status_code == 401)
 
     assert "expired" in service.call(key, "GET", "/v1/tasks").json()["detail"]

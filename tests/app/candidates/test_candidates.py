@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from fastapi.testclient import TestClient
+
+    from app.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("champion")
 
@@ -190,6 +195,39 @@ def test_wrong_questions_are_refused(
     post_task(search_space="tiny")
 
     assert client.get(PATH, params=query).status_code == 422
+
+
+def test_while_a_new_adaptation_is_scored_the_one_before_answers(
+    app: FastAPI, small_space: Cells, post_task: Any, observe: Any, ask: Ask, run_adaptations: Any, worker: Worker
+) -> None:
+    post_task(search_space="tiny")
+    observe("digits", small_space[:4], [0.1, 0.2, 0.3, 0.4])
+    run_adaptations()
+    assert ask()["num_observations"] == 4
+    service, is_scoring, may_go_on = app.state.candidates, threading.Event(), threading.Event()
+    scored = service._pools.scored
+
+    def slowly(served: Any) -> Any:
+        if served.num_observations == 5:
+            is_scoring.set()
+            assert may_go_on.wait(60.0)
+        return scored(served)
+
+    service._pools.scored = slowly
+    observe("digits", small_space[4:5], [0.5])
+    while worker.run_one(["adapt"]):
+        pass
+    with ThreadPoolExecutor(1) as thread:
+        noticed = thread.submit(app.state.inference.refresh)
+        assert is_scoring.wait(60.0)
+        meanwhile = ask()
+        may_go_on.set()
+        noticed.result(60.0)
+
+    assert (meanwhile["num_observations"], meanwhile["is_fresh"]) == (4, False)
+    assert small_space[4]["id"] not in ids(meanwhile)  # what was measured is known at once
+    afterwards = ask()
+    assert (afterwards["num_observations"], afterwards["is_fresh"]) == (5, True)
 
 
 def test_an_unknown_task_is_not_found(client: TestClient) -> None:

@@ -190,6 +190,23 @@ def test_answered_forecasts_are_logged_once_for_each_adaptation_when_the_service
     assert [record.architecture_id for record in logged(database)] == [cell["id"] for cell in cells[:4]]
 
 
+def test_what_was_loaded_for_a_request_is_not_loaded_again(
+    app: FastAPI, client: TestClient, post_task: Any, cells: Cells, observe: Any, run_adaptations: Callable[[], int]
+) -> None:
+    inference = app.state.inference
+    inference.refresh()
+    post_task()
+    ask(client, cells[0]["genotype"])
+    first = inference.load("digits").serial
+    inference.refresh()
+    assert inference.load("digits").serial == first
+
+    observe("digits", cells[:8], [0.1 * number for number in range(8)])
+    run_adaptations()
+
+    assert inference.load("digits").serial > first
+
+
 @both_engines
 def test_the_log_says_what_was_known(
     app: FastAPI,
