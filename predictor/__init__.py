@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from predictor.prediction import Predictions
     from predictor.scoring import kendall_tau
     from predictor.search.base import Forecaster, Outcome, Proposal, SearchProblem, SearchStrategy
+    from predictor.search.constraints import Constraint
     from predictor.search.pareto import hypervolume, non_dominated, reference_point
     from predictor.search.registry import StrategyInfo, make_strategy, strategy_info, strategy_names
     from predictor.search_spaces.base import MAX_ENUMERATED, Notation, SearchSpace
@@ -103,6 +104,7 @@ _HOMES = {
     "ArchitectureError": "predictor.errors",
     "BenchmarkError": "predictor.errors",
     "CheckpointError": "predictor.errors",
+    "Constraint": "predictor.search.constraints",
     "EvaluationError": "predictor.errors",
     "ExplanationError": "predictor.errors",
     "FailedEvaluationError": "predictor.errors",
@@ -227,6 +229,7 @@ __all__ = [
     "BenchmarkError",
     "Cancelled",
     "CheckpointError",
+    "Constraint",
     "DartsConfig",
     "DartsProgress",
     "DartsResult",

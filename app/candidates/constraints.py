@@ -6,8 +6,6 @@ Notation: S architectures.
 from __future__ import annotations
 
 import math
-import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,10 +16,8 @@ from numpy.typing import NDArray
 from app.candidates.repository import Measured
 from app.errors import InvalidContentError
 from app.inference import ParsedArchitecture, ServedTask
-from app.inference.proposing import ForecastColumns, global_attribute
+from app.inference.proposing import Constraint, ForecastColumns, global_attribute, read_constraint
 from app.tables import TaskRecord
-
-_FORM = re.compile(r"\s*(.{1,128}?)\s*(<=|>=|<|>)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*")
 
 Column = NDArray[np.float64]
 
@@ -31,39 +27,6 @@ class MetricSource(Protocol):
 
     def __call__(self, architectures: Sequence[ParsedArchitecture]) -> tuple[Column, Column, NDArray[np.bool_]]:
         """Mean (S,), standard deviation (S,) and whether it was measured (S,); NaN where nothing is known."""
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """One bound on one metric."""
-
-    metric: str
-    operator: str
-    bound: float
-
-    @property
-    def is_upper(self) -> bool:
-        """Whether small values satisfy it."""
-        return self.operator.startswith("<")
-
-    def violation(self, value: float) -> float:
-        """By how much a value breaks it, as a share of the bound (or as it is, where that is 0); 0 where it holds. Where
-        nothing is known, 1."""
-        if math.isnan(value):
-            return 1.0
-        beyond = (value - self.bound) if self.is_upper else (self.bound - value)
-        if beyond == 0.0 and self.operator in ("<", ">"):
-            return sys.float_info.min
-        return max(0.0, beyond) / (abs(self.bound) or 1.0)
-
-    def probability(self, mean: Column, std: Column) -> Column:  # (S,)
-        """How probable it is that normal values satisfy it; 0 where nothing is known."""
-        distance = (self.bound - mean) if self.is_upper else (mean - self.bound)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            forecast = _normal_cdf(distance / std)
-        strict = self.operator in ("<", ">")
-        exact = (distance > 0.0) if strict else (distance >= 0.0)
-        return np.where(np.isnan(mean), 0.0, np.where(std > 0.0, forecast, exact))
 
 
 @dataclass(frozen=True)
@@ -78,14 +41,10 @@ class BoundConstraint:
 
 def parse_constraint(text: str) -> Constraint:
     """Reads `metric <= number`; raises InvalidContentError."""
-    match = _FORM.fullmatch(text)
     try:
-        bound = float(match[3]) if match else math.nan
-    except ValueError:
-        bound = math.nan
-    if match is None or not math.isfinite(bound):
-        raise _refused(f"expected a constraint such as 'latency_ms<=12' (with <=, >=, < or >), got {text[:200]!r}")
-    return Constraint(match[1], match[2], bound)
+        return read_constraint(text)
+    except InvalidContentError as error:
+        raise _refused(error.detail) from error
 
 
 def find_task(
@@ -140,11 +99,6 @@ def task_source(
         return mean, std, known
 
     return values
-
-
-def _normal_cdf(values: Column) -> Column:
-    """Exact to double precision, without a statistics library: math.erf for each value."""
-    return np.asarray([0.5 * (1.0 + math.erf(value / math.sqrt(2.0))) for value in values.tolist()])
 
 
 def _refused(message: str) -> InvalidContentError:

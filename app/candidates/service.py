@@ -14,7 +14,6 @@ from app.candidates import repository
 from app.candidates.choosing import CandidateQuery, Choice, Scored, Shortlist
 from app.candidates.constraints import (
     BoundConstraint,
-    Constraint,
     find_task,
     parse_constraint,
     stated_source,
@@ -32,7 +31,16 @@ from app.inference import (
     stored_architectures,
 )
 from app.inference.caches import BoundedCache
-from app.inference.proposing import FeatureMemory, Features, ForecastColumns, Pool, Pools, global_attribute, searched
+from app.inference.proposing import (
+    Constraint,
+    FeatureMemory,
+    Features,
+    ForecastColumns,
+    Pool,
+    Pools,
+    global_attribute,
+    searched,
+)
 from app.settings import Settings
 
 _NUM_BEST = 10

@@ -21,6 +21,7 @@ from app.inference.caches import BoundedCache
 from app.inference.errors import translated
 from app.inference.forecasts import Forecast, Forecaster, ServedTask
 from app.inference.notations import ParsedArchitecture, forget_whole, identified, remember_whole
+from predictor import Constraint as Constraint  # who reads one here knows it by this name
 from predictor import Predictions, SearchSpace
 
 ACQUISITIONS = ("ucb", "ei", "thompson", "mean")
@@ -40,6 +41,12 @@ Scores = NDArray[np.float64]
 Features = NDArray[np.float32]
 Order = Callable[[Sequence[ParsedArchitecture], "ForecastColumns"], Sequence[int]]
 """The places of the architectures, the best first."""
+
+
+def read_constraint(text: str) -> Constraint:
+    """A bound on a metric, such as `latency_ms <= 12`; raises InvalidContentError."""
+    with translated():
+        return Constraint.parse(text)
 
 
 @dataclass(frozen=True)

@@ -61,10 +61,13 @@ class Constraint:
         return np.where(np.isnan(mean), 0.0, np.where(std > 0.0, forecast, exact))
 
     def violation(self, value: float) -> float:
-        """By how much a value breaks it, as a share of the bound (or as it is, where that is 0); 0 where it holds.
+        """By how much a value breaks it, as a share of the bound (or as it is, where that is 0); 0 where it holds. Where nothing
+        is known (NaN), 1.
 
         A strict bound that is met exactly is broken by the smallest amount there is.
         """
+        if math.isnan(value):
+            return 1.0
         beyond = (value - self.bound) if self.is_upper else (self.bound - value)
         if beyond == 0.0 and self.operator in ("<", ">"):
             return float(np.finfo(np.float64).tiny)

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from app.candidates.constraints import Constraint, parse_constraint, task_source
+from app.candidates.constraints import parse_constraint, task_source
 from app.candidates.repository import Measured
 from app.errors import InvalidContentError
 from app.inference import sampled, search_space
-from app.inference.proposing import ForecastColumns
+from app.inference.proposing import Constraint, ForecastColumns
 
 
 @pytest.mark.parametrize(
