@@ -14,7 +14,7 @@ import numpy as np
 from predictor.architecture import Architecture
 from predictor.search_spaces.declared_assignments import Assignment, Assignments
 from predictor.search_spaces.declared_definition import Definition, Slot
-from predictor.search_spaces.declared_values import Domain, Grid, Listed, Range, Value, value_key
+from predictor.search_spaces.declared_values import Domain, Grid, Listed, Range, Value
 from predictor.search_spaces.stepwise import Path, Step, Stepwise
 
 MAX_PARTS = 12
@@ -115,7 +115,7 @@ def _parts(domain: Domain, apart: frozenset[Hashable] | None) -> tuple[Domain, .
         case Range():
             return tuple(_range_parts(domain))
         case Grid() if apart is not None and domain.count > MAX_PARTS:
-            return tuple(_grid_parts(domain, apart))
+            return tuple(domain.parts(MAX_PARTS, apart))
         case _:
             return tuple(Listed((value,), ordered=True) for value in domain.values())
 
@@ -127,15 +127,3 @@ def _range_parts(domain: Range) -> Iterator[Range]:
     ends = [domain.at(number / MAX_PARTS) for number in range(MAX_PARTS + 1)]
     for low, high in itertools.pairwise(ends):
         yield Range(low, high, domain.log)
-
-
-def _grid_parts(domain: Grid, apart: frozenset[Hashable]) -> Iterator[Domain]:
-    """Runs of neighbouring values that lie in the same part of the range, less those that are kept apart."""
-
-    def run(value: Value) -> tuple[int, Value | None]:
-        (unit,) = domain.features(value)
-        return min(MAX_PARTS - 1, int(unit * MAX_PARTS)), value if value_key(value) in apart else None
-
-    for _, members in itertools.groupby(domain.values(), run):
-        values = list(members)
-        yield Grid(values[0], values[-1], domain.step, domain.log)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -172,6 +172,29 @@ class Grid(Domain):
         numbers = (_from_unit(unit, self.low, self.high, self.log) for unit in np.linspace(0.0, 1.0, count).tolist())
         return [self._at(place) for place in dict.fromkeys(self._clipped(self._place(number)) for number in numbers)]
 
+    def parts(self, most: int, apart: Collection[Hashable] = ()) -> list[Grid]:
+        """Runs of neighbouring values that lie in the same of `most` equal parts of the range, in order; those whose keys are in
+        `apart` are runs of their own. No value in between is looked at: there may be billions."""
+        alone = [self._place(value) for value in map(self.read, _numbers(apart)) if value is not None]  # type: ignore[arg-type]
+        cuts = {0, *(self._first_in(part, most) for part in range(1, most)), *alone, *(place + 1 for place in alone)}
+        starts = sorted(place for place in cuts if place < self.count)
+        ends = [*starts[1:], self.count]
+        return [
+            Grid(self._at(start), self._at(end - 1), self.step, self.log)
+            for start, end in zip(starts, ends, strict=True)
+        ]
+
+    def _first_in(self, part: int, most: int) -> int:
+        """The place of the first value that lies in that part of the range or beyond; the count if none does."""
+        low, high = 0, self.count
+        while low < high:
+            middle = (low + high) // 2
+            if min(most - 1, int(self._unit(self._at(middle)) * most)) < part:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
     def sample(self, rng: np.random.Generator) -> Value:
         if not self.log:
             return self._at(int(rng.integers(self.count)))
@@ -263,6 +286,11 @@ class Range(Domain):
     def at(self, unit: float) -> float:
         """The number at that share of the range (of its logarithm if so declared)."""
         return min(self.high, max(self.low, _from_unit(unit, self.low, self.high, self.log))) + 0.0
+
+
+def _numbers(keys: Collection[Hashable]) -> Iterator[object]:
+    """The numbers behind keys of values."""
+    return (key[1] for key in keys if isinstance(key, tuple) and key[0] == "number")
 
 
 def _exact(number: int | float) -> Decimal:

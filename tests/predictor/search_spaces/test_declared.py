@@ -15,6 +15,7 @@ from predictor.errors import InvalidDefinitionError, NotationError, NotInSpaceEr
 from predictor.search_spaces.declared import DeclaredSpace
 from predictor.search_spaces.declared_definition import Definition
 from predictor.search_spaces.declared_size import count_genotypes
+from predictor.search_spaces.declared_values import Grid, value_key
 
 
 def definition(*decisions: dict[str, Any]) -> dict[str, Any]:
@@ -487,7 +488,6 @@ def test_counting_does_not_depend_on_the_documents_order() -> None:
         ({"type": "integer", "low": 1, "high": 1_000_000_000, "log": True}, [1, 178, 31_623, 5_623_413, 1_000_000_000]),
         ({"type": "real", "low": 0.0, "high": 1.0, "step": 0.1}, [0.0, 0.2, 0.5, 0.8, 1.0]),
         ({"type": "real", "low": 0.01, "high": 100.0, "log": True}, [0.01, 0.1, 1.0, 10.0, 100.0]),
-        ({"type": "real", "low": 3.0, "high": 3.0}, [3.0]),
     ],
 )
 def test_a_few_values_stand_for_many(decision, spread) -> None:
@@ -498,3 +498,32 @@ def test_a_few_values_stand_for_many(decision, spread) -> None:
     assert len(found) == len(spread)
     for value, expected in zip(found, spread, strict=True):
         assert value == (pytest.approx(expected) if isinstance(expected, float) else expected)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 12])
+@pytest.mark.parametrize("apart", [(), (7,), (0, 1, 30, 60)])
+@pytest.mark.parametrize(
+    "grid",
+    [Grid(0, 60, 1), Grid(1, 61, 3, log=True), Grid(0.0, 6.0, 0.1), Grid(7, 7, 1), Grid(0, 60, 30), Grid(1, 1_000, 1, log=True)],
+    ids=str,
+)  # fmt: skip
+def test_parts_of_a_grid_are_runs_of_values_of_the_same_part_of_its_range(grid: Grid, most: int, apart) -> None:
+    keys = {value_key(one) for one in apart}
+
+    def part(value: float) -> tuple[int, float | None]:
+        (unit,) = grid.features(value)
+        return min(most - 1, int(unit * most)), value if value_key(value) in keys else None
+
+    runs = [list(members) for _, members in itertools.groupby(grid.values(), part)]
+
+    assert [list(one.values()) for one in grid.parts(most, keys)] == runs
+
+
+def test_a_decision_among_billions_of_numbers_is_cut_without_looking_at_them() -> None:
+    decisions = [
+        {"name": "seed", "type": "integer", "low": 0, "high": 10**15},
+        {"name": "rate", "type": "real", "low": 0.0, "high": 1.0, "step": 1e-9},
+    ]
+    space = DeclaredSpace("mine", {"version": 1, "decisions": decisions})
+
+    assert [len(step.options) for step in space.stepwise().steps] == [12, 12]
