@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
-CREATES_NOTHING = {"create_predictions", "validate_notations"}
+CREATES_NOTHING = {"create_predictions", "explain_forecasts", "validate_notations"}
 """The POSTs that may be asked any number of times. Whoever adds one here has thought about what a retry does."""
 
 

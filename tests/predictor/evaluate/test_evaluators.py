@@ -263,7 +263,7 @@ def test_evaluators_are_made_from_documents(space: NASBench201, cells: list[Arch
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({}, "kind of an evaluator among train, table, command, got None"),
+        ({}, "kind of an evaluator among train, table, command, one_shot, got None"),
         ({"kind": "train"}, "KeyError: 'dataset'"),
         ({"kind": "train", "dataset": "digits", "epochs": 3}, "got 'epochs'"),
         ({"kind": "train", "dataset": "digits", "recipe": {"epochs": -1}}, "epochs to be positive"),
