@@ -44,6 +44,10 @@ from app.tasks import service as tasks
 from app.validation import error_items, invalid_content
 from app.worker import ChildProcess
 
+_KEEP_ALIVE_SECONDS = (
+    75  # longer than clients keep idle connections, so that none of them is closed while it is being used again
+)
+
 app = typer.Typer(help="Forecasts neural architectures before they are trained.", no_args_is_help=True)
 app.add_typer(task_app, name="task")
 app.add_typer(fine_tune_app, name="fine-tune")
@@ -94,6 +98,7 @@ def serve(
             settings.port,
             log_config=None,
             access_log=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=math.ceil(settings.shutdown_seconds),
         )
         beside: list[ChildProcess] = []
