@@ -22,15 +22,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from predictor import MetaPredictor, PredictorError
-from predictor.benchmarks.protocols import Case
+from predictor import PredictorError
 from predictor.contest.entrants import Tables
 from predictor.contest.search_cases import VIEWS, SearchedTask, search_cases, searched_task
 from predictor.contest.search_report import plot_searches, search_report
 from predictor.contest.search_results import SearchKey, SearchResults
 from predictor.contest.searchers import MEASURED, Peers, Searcher, measuring, ours
-from predictor.contest.versions import directory_of, version_for
-from predictor.errors import CheckpointError
+from predictor.contest.versions import directory_of, version_if_there
 
 TITLES = {"task": "The task left out of meta-training", "space": "The whole space left out of meta-training"}
 
@@ -55,22 +53,9 @@ def fits(patterns: Sequence[str], *names: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
-def version_of(case: Case, versions: Path) -> MetaPredictor | None:
-    """The version that may answer the case, or None and a note that says why."""
-    directory = directory_of(case.training, versions) if case.training else None
-    if directory is None:
-        tqdm.write(f"missing: the version of training {case.training} ({case.name} goes without ours)")
-        return None
-    try:
-        return version_for(case, directory)
-    except CheckpointError as error:
-        tqdm.write(f"refused: {error}")
-        return None
-
-
 def searchers_of(asked: SearchedTask, args: argparse.Namespace, peers: list[Searcher]) -> list[Searcher]:
     """Those that are asked for and can search the task's space."""
-    version = version_of(asked.case, args.versions)
+    version = version_if_there(asked.case, args.versions, tqdm.write)
     every = [*(ours(version) if version else []), *peers]
     every += [measuring(name) for name in MEASURED]
     wanted = [one for one in every if fits(args.searchers, one.name, one.kind)]

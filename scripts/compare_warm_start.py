@@ -26,8 +26,7 @@ from predictor.contest.contestants import sources_of
 from predictor.contest.entrants import Tables
 from predictor.contest.report import table
 from predictor.contest.search_cases import TASK, SearchedTask, search_cases, searched_task
-from predictor.contest.versions import directory_of, version_for
-from predictor.errors import CheckpointError
+from predictor.contest.versions import version_if_there
 from predictor.warm_start import TaskAffinity, WarmStart
 
 FIRST = (1, 5, 10, 20)
@@ -45,18 +44,6 @@ def arguments() -> argparse.Namespace:
 def cases() -> list[Case]:
     """Searched tasks and those of NAS-Bench-MR, each with its data set left out."""
     return [*search_cases(TASK), *(one for one in protocol("P1").cases if "NAS-Bench-MR" in one.groups)]
-
-
-def version_of(case: Case, versions: Path) -> MetaPredictor | None:
-    directory = directory_of(case.training, versions) if case.training else None
-    if directory is None:
-        tqdm.write(f"missing: the version of training {case.training} ({case.name})")
-        return None
-    try:
-        return version_for(case, directory)
-    except CheckpointError as error:
-        tqdm.write(f"refused: {error}")
-        return None
 
 
 def regrets(asked: SearchedTask, proposals: Sequence[Architecture]) -> list[float]:
@@ -113,7 +100,7 @@ def main() -> int:
     tables = Tables(args.tables)
     wanted = [one for one in cases() if any(fnmatchcase(one.name, pattern) for pattern in args.cases)]
     for case in tqdm(wanted, unit="task", disable=None):
-        asked, version = searched_task(TASK, case, tables.whole), version_of(case, args.versions)
+        asked, version = searched_task(TASK, case, tables.whole), version_if_there(case, args.versions, tqdm.write)
         if asked is not None and version is not None:
             show(case.name, compared(asked, version, tables))
     return 0

@@ -20,8 +20,7 @@ from predictor.contest.contestants import Contestant, rankings, single_task_cont
 from predictor.contest.curves import curve_contestants
 from predictor.contest.fingerprints import digest
 from predictor.contest.ours import from_scratch, own_contestants, with_curve
-from predictor.contest.versions import directory_of, version_for
-from predictor.errors import CheckpointError
+from predictor.contest.versions import version_if_there
 from predictor.meta_predictor import MetaPredictor
 from predictor.tasks import MeasuredTask
 
@@ -107,17 +106,7 @@ class Entrants:
 
     def version(self, case: Case) -> MetaPredictor | None:
         """The version of the case's training, or None and a note that says why."""
-        if case.training is None:
-            return None
-        directory = directory_of(case.training, self._versions)
-        if directory is None:
-            self._note(f"missing: the version of training {case.training} ({case.name} goes without ours)")
-            return None
-        try:
-            return version_for(case, directory, self._load)
-        except CheckpointError as error:
-            self._note(f"refused: {error}")
-            return None
+        return version_if_there(case, self._versions, self._note, self._load)
 
     def of(self, case: Case) -> list[Contestant]:
         """All that may answer the case and fit the patterns."""

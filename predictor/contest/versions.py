@@ -48,3 +48,23 @@ def version_for(
             f"which saw {len(leaked)} such tasks: {', '.join(leaked[:5])}"
         )
     return load(directory)
+
+
+def version_if_there(
+    case: Case,
+    versions: Path,
+    tell: Callable[[str], None],
+    load: Callable[[Path], MetaPredictor] = MetaPredictor.load,
+) -> MetaPredictor | None:
+    """The version of the case's training, or None after `tell` has heard why."""
+    if case.training is None:
+        return None
+    directory = directory_of(case.training, versions)
+    if directory is None:
+        tell(f"missing: the version of training {case.training} ({case.name} goes without ours)")
+        return None
+    try:
+        return version_for(case, directory, load)
+    except CheckpointError as error:
+        tell(f"refused: {error}")
+        return None
