@@ -31,6 +31,7 @@ from predictor.surrogate.related_tasks import RelatedTasks
 from predictor.surrogate.residual_gp import GPInputs, ResidualGP
 from predictor.surrogate.standardisation import Standardisation
 from predictor.surrogate.surrogate import SurrogateInputs
+from predictor.surrogate.universal_mean import FamilyMean
 from predictor.tasks import Task
 
 _MAX_NODES = 3_072  # (padded) in one forward pass: what it computes with then stays near the processor
@@ -39,6 +40,8 @@ _MAX_WORKERS = 2
 EXTREME_NODES, EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 WITHIN = 4.5  # standardised units beyond which no mean is taken
 _SLOPE_STEP = 0.05  # standardised units
+UNIVERSAL_SHARE = 0.5
+"""Of the universal mean in a forecast before there is a residual process, beside the surrogate."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Surroundings:
     model_version: str
     device: torch.device
     related: RelatedTasks | None = None
+    universal: FamilyMean | None = None
+
+    def universal_mean(self, batch: GraphBatch) -> Tensor | None:  # (B,)
+        """What the universal mean says, if it knows of this metric."""
+        return None if self.universal is None else self.universal(self.reference.normal_scores(batch.globals))
 
     def views(self, architectures: Sequence[Architecture]) -> tuple[Tensor, ...]:
         """Architectures as tensors that depend on the space alone."""
@@ -76,8 +84,7 @@ class Surroundings:
     def tensors(self) -> dict[str, Tensor]:
         """Those to be kept with an adaptation."""
         related = {f"related.{name}": value for name, value in self.related.tensors().items()} if self.related else {}
-        own = {"reference.mean": self.reference.mean, "reference.std": self.reference.std, "context": self.context}
-        return own | related
+        return self.reference.tensors("reference.") | {"context": self.context} | related
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,8 @@ class AdaptedPredictor:
         self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor, embedding: Tensor
     ) -> GPInputs:
         views = (embedding, *self._around.views_of(architectures, batch))
-        means, related, contrasts = mean[:, None], self._around.related, None
+        universal, related, contrasts = self._around.universal_mean(batch), self._around.related, None
+        means = mean[:, None] if universal is None else torch.stack([mean, universal], dim=1)
         if related is not None:
             opinions = related(architectures, self._around.views)
             contrasts = related.contrasts(opinions)
@@ -213,13 +221,15 @@ class AdaptedPredictor:
         """Mean, spread and novelty of one forward pass: (Q,) each."""
         mean, log_std, embedding = self._forward(batch)
         if self._process is None:
-            blended = self._blended(architectures, mean).double()
+            blended = self._blended(architectures, batch, mean).double()
             return blended, log_std.exp().double(), torch.zeros_like(blended)
         return self._process.predict(self._gp_inputs(architectures, batch, mean, embedding))
 
-    def _blended(self, architectures: Sequence[Architecture], mean: Tensor) -> Tensor:  # (Q,)
+    def _blended(self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor) -> Tensor:  # (Q,)
         """The mean before a residual process can tell whose opinion counts."""
-        related = self._around.related
+        universal, related = self._around.universal_mean(batch), self._around.related
+        if universal is not None:
+            mean = torch.lerp(mean, universal, UNIVERSAL_SHARE)
         if related is None:
             return mean
         return torch.lerp(mean, related.mean(related(architectures, self._around.views)), related.share)
@@ -249,10 +259,11 @@ class AdaptedPredictor:
         return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
 
     def without_process(self) -> AdaptedPredictor:
-        """The same adaptation without residual process and related tasks: the surrogate's own mean and spread, to compare
-        with."""
+        """The same adaptation without residual process, related tasks and universal mean: the surrogate's own mean and spread,
+        to compare with."""
         experience = replace(self._experience, own_factor=1.0)
-        return AdaptedPredictor(replace(self._around, related=None), self._parameters, None, experience)
+        alone = replace(self._around, related=None, universal=None)
+        return AdaptedPredictor(alone, self._parameters, None, experience)
 
     def to_bytes(self) -> bytes:
         """Everything that `MetaPredictor.restore` needs, as safetensors."""

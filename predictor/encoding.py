@@ -16,9 +16,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 
 import numpy as np
@@ -73,6 +73,8 @@ NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 
 """G."""
 NUM_COUNTS = 256
 """Columns in which different operations are counted."""
+NUM_QUANTILES = 65
+"""Of each global feature over a space."""
 
 _COST = _NUM_STATIC - 2  # column of the cost proxy among the static features
 _WORK = _NUM_STATIC - 1  # column of the flag for trainable operations
@@ -361,18 +363,68 @@ def _counts(static: Array, work: Array) -> Array:  # (B, N, static), (N, B) -> (
 
 @dataclass(frozen=True)
 class SpaceReference:
-    """Mean and spread of the global features over one search space."""
+    """Mean, spread and quantiles of the global features over one search space."""
 
     mean: Tensor  # (G,)
     std: Tensor  # (G,)
+    quantiles: Tensor | None = None  # (NUM_QUANTILES, G) ascending; kept ones of before there were any lack them
 
     @classmethod
     def of(cls, batch: GraphBatch) -> SpaceReference:
         """From a batch of architectures that stand for the space; features that do not vary get spread 1."""
         std = batch.globals.std(0, correction=0) if len(batch) else torch.ones(NUM_GLOBAL_FEATURES)
         mean = batch.globals.mean(0) if len(batch) else torch.zeros(NUM_GLOBAL_FEATURES)
-        return cls(mean, torch.where(std > 1e-3, std, 1.0))
+        return cls(mean, torch.where(std > 1e-3, std, 1.0), quantiles_of(batch.globals))
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """For a checkpoint, each name behind the prefix."""
+        known = {"mean": self.mean, "std": self.std, "quantiles": self.quantiles}
+        return {prefix + name: value for name, value in known.items() if value is not None}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], prefix: str) -> SpaceReference:
+        """From `tensors`; KeyError if a part is missing, ValueError if the quantiles are of another shape."""
+        quantiles = tensors.get(f"{prefix}quantiles")
+        if quantiles is not None and quantiles.shape != (NUM_QUANTILES, NUM_GLOBAL_FEATURES):
+            raise ValueError(f"expected quantiles {(NUM_QUANTILES, NUM_GLOBAL_FEATURES)}, got {tuple(quantiles.shape)}")
+        return cls(tensors[f"{prefix}mean"], tensors[f"{prefix}std"], quantiles)
 
     def standardised(self, features: Tensor) -> Tensor:  # (B, G) -> (B, G)
         """Features relative to the space, within ±4."""
         return ((features - self.mean) / self.std).clamp(-4.0, 4.0)
+
+    def normal_scores(self, features: Tensor) -> Tensor:  # (B, G) -> (B, G)
+        """Features by their rank in the space, as a normal distribution has them: 0 in the middle, within ±2.5.
+
+        What many architectures share gets the middle of the ranks that they share, so that "has no pooling" means the same
+        wherever as many have none; between quantiles ranks are interpolated. Zeros where no quantiles are known.
+        """
+        if self._knots is None:
+            return torch.zeros_like(features)
+        quantiles, levels = self._knots
+        asked = features.T.contiguous()  # (G, B)
+        after = torch.searchsorted(quantiles, asked, right=True)
+        low, high = (after - 1).clamp(min=0), after.clamp(max=quantiles.shape[1] - 1)
+        start, end = quantiles.gather(1, low), quantiles.gather(1, high)
+        share = torch.where(end > start, (asked - start) / (end - start).clamp(min=1e-9), 0.0)
+        return torch.lerp(levels.gather(1, low), levels.gather(1, high), share.clamp(0.0, 1.0)).T
+
+    @cached_property
+    def _knots(self) -> tuple[Tensor, Tensor] | None:  # (G, NUM_QUANTILES) each
+        """Quantiles and their normal scores."""
+        if self.quantiles is None:
+            return None
+        quantiles = self.quantiles.T.contiguous()
+        reach = 1e-6 * quantiles.abs().amax(1, keepdim=True).clamp(min=1.0)  # rounding tells nothing apart
+        before = torch.searchsorted(quantiles, quantiles - reach)
+        until = torch.searchsorted(quantiles, quantiles + reach, right=True)
+        ranks = (before + until).double() / (2 * quantiles.shape[1])
+        return quantiles, torch.special.ndtri(ranks).float().clamp(-2.5, 2.5)
+
+
+def quantiles_of(features: Tensor) -> Tensor:  # (B, G) -> (NUM_QUANTILES, G)
+    """Evenly spaced quantiles of each feature, among those that are there; zeros where there are none."""
+    if not len(features):
+        return torch.zeros(NUM_QUANTILES, NUM_GLOBAL_FEATURES)
+    places = torch.linspace(0, len(features) - 1, NUM_QUANTILES).round().long()
+    return features.sort(0).values[places].contiguous()

@@ -235,8 +235,9 @@ def _trained(champion: MetaPredictor, pools: Sequence[TaskPool], course: _Course
     }
     built = finished(state, champion.inner_config, encoder, pools or [], manifest) if pools else champion
     kept = {key: champion.manifest[key] for key in ("priors", "widths") if key in champion.manifest}
-    tensors_reference = champion.default_reference
-    return MetaPredictor(built.surrogate, built.log_step_sizes, tensors_reference, {**built.manifest, **kept})
+    manifest = {**built.manifest, **kept}
+    reference, universal = champion.default_reference, champion.universal  # which know more than a fine-tune's tasks
+    return MetaPredictor(built.surrogate, built.log_step_sizes, reference, manifest, universal)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from predictor.surrogate.related_tasks import RelatedTasks, are_related
 from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs, ResidualGP
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
+from predictor.surrogate.universal_mean import UniversalMean
 from predictor.tasks import MeasuredTask, SupportSet, Task
 
 _MIN_FOR_SLOPE = 10
@@ -42,6 +43,9 @@ _MIN_FOR_SLOPE = 10
 
 _MIN_FOR_CHOICE = 40
 """Observations from which on they tell whether related tasks help at all."""
+
+_REFERENCE, _UNIVERSAL = "reference.", "universal."
+"""What names of tensors in a checkpoint begin with."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Parts:
     graph_statistics: bool = (
         True  # neighbourhoods and counts, too, in the process: the surrogate reads what it always reads
     )
+    universal_mean: bool = True
 
     def steps(self, log_step_sizes: Tensor) -> Tensor:
         """The inner loop's steps: all or none."""
@@ -81,11 +86,13 @@ class MetaPredictor:
         log_step_sizes: Tensor,
         default_reference: SpaceReference,
         manifest: Mapping[str, Any],
+        universal: UniversalMean | None = None,
     ) -> None:
         """From parts; the surrogate is owned from here on and must not be trained further."""
         self._surrogate = surrogate.eval().requires_grad_(False)
         self._log_step_sizes = log_step_sizes.detach()
         self._default_reference = default_reference
+        self._universal = universal or UniversalMean({})
         self.manifest = manifest
         self._weights = checkpoint.to_bytes(self._tensors())
         self.version = checkpoint.version_of(self._weights)
@@ -120,11 +127,13 @@ class MetaPredictor:
             surrogate = Surrogate(SurrogateConfig(EncoderConfig(**manifest["surrogate"])))
             parameters = {n.removeprefix("surrogate."): v for n, v in tensors.items() if n.startswith("surrogate.")}
             surrogate.load_state_dict(parameters)
-            reference = SpaceReference(tensors["reference.mean"], tensors["reference.std"])
+            reference = SpaceReference.from_tensors(tensors, _REFERENCE)
             steps = tensors["log_step_sizes"]
             if steps.dim() != 2 or steps.shape[1] != len(parameters):
                 raise ValueError(f"step sizes (K, {len(parameters)}) expected, got {tuple(steps.shape)}")
-            return cls(surrogate.to(device), steps.to(device), reference, manifest)
+            means = {n.removeprefix(_UNIVERSAL): v for n, v in tensors.items() if n.startswith(_UNIVERSAL)}
+            universal = UniversalMean.from_tensors(means)
+            return cls(surrogate.to(device), steps.to(device), reference, manifest, universal)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
                 f"expected weights and a manifest that fit each other, got {type(error).__name__}: {error}"
@@ -132,11 +141,9 @@ class MetaPredictor:
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {f"surrogate.{name}": value for name, value in self._surrogate.named_parameters()}
-        return named | {
-            "log_step_sizes": self._log_step_sizes,
-            "reference.mean": self._default_reference.mean,
-            "reference.std": self._default_reference.std,
-        }
+        universal = {f"{_UNIVERSAL}{name}": value for name, value in self._universal.tensors().items()}
+        reference = self._default_reference.tensors(_REFERENCE)
+        return named | {"log_step_sizes": self._log_step_sizes} | reference | universal
 
     def to_bytes(self) -> bytes:
         """The weights as safetensors; with `manifest`, what `from_bytes` reads."""
@@ -165,6 +172,11 @@ class MetaPredictor:
     def default_reference(self) -> SpaceReference:
         """What stands in for a space whose architectures cannot be sampled."""
         return self._default_reference
+
+    @property
+    def universal(self) -> UniversalMean:
+        """What it knows of all search spaces alike; of no metric family where it learned none."""
+        return self._universal
 
     @property
     def inner_config(self) -> InnerLoopConfig:
@@ -209,6 +221,8 @@ class MetaPredictor:
         """
         reference = self.reference_of(space, support.architectures)
         surroundings = replace(self._surroundings(task, space, support, reference), related=related)
+        if not parts.universal_mean:
+            surroundings = replace(surroundings, universal=None)
         experience = Experience(len(support), support.hash, self._widths.factor(len(support)))
         if len(support) == 0:
             return AdaptedPredictor(surroundings, dict(self._surrogate.named_parameters()), None, experience)
@@ -258,7 +272,7 @@ class MetaPredictor:
         shared = self._default_reference if space.is_open else reference
         return Surroundings(
             task, space, scale, location_spread, reference, shared, context, self.encoder, self.version,
-            self._log_step_sizes.device,
+            self._log_step_sizes.device, universal=self._universal.of(task.metric.family),
         )  # fmt: skip
 
     def restore(self, task: Task, space: SearchSpace, payload: bytes) -> AdaptedPredictor:
@@ -277,10 +291,7 @@ class MetaPredictor:
         header = json.loads(bytes(tensors["header"].tolist()).decode())
         if header["model_version"] != self.version:
             raise ValueError(f"version {header['model_version']}")
-        scale, reference = (
-            Standardisation(**header["scale"]),
-            SpaceReference(tensors["reference.mean"], tensors["reference.std"]),
-        )
+        scale, reference = Standardisation(**header["scale"]), SpaceReference.from_tensors(tensors, _REFERENCE)
         surroundings = self._around(task, space, scale, header["location_spread"], reference, tensors["context"])
         named = {n.removeprefix("related."): v for n, v in tensors.items() if n.startswith("related.")}
         surroundings = replace(surroundings, related=RelatedTasks.from_tensors(named) if named else None)
@@ -298,5 +309,12 @@ def _process(
     support.means[:, 0] = left_out_mean  # the other opinions never saw these observations
     # few values go the other way by chance: they may not turn a forecast round
     slope = GPConfig.slope * min(1.0, len(targets) / _MIN_FOR_SLOPE)
-    config = GPConfig(slope=slope, shares=related.shares if related is not None else ())
+    shares: tuple[float, ...] = ()
+    if related is not None:
+        of_surrogate, *of_related = related.shares
+        num_own = support.means.shape[1] - len(
+            of_related
+        )  # the surrogate, and the universal mean where it knows the metric
+        shares = (*[of_surrogate / num_own] * num_own, *of_related)
+    config = GPConfig(slope=slope, shares=shares)
     return ResidualGP.fit(support, targets, counts, config, known_variance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,10 +12,11 @@ import torch
 
 from predictor.calibration import WidthTable, factor_for_coverage
 from predictor.checkpoint import MANIFEST_FORMAT, encoding_fingerprint
-from predictor.encoding import SpaceReference
+from predictor.encoding import SpaceReference, quantiles_of
 from predictor.meta.episodes import TaskPool
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.meta.outer_loop import MetaLearnerState
+from predictor.meta.universal_fitting import fit_universal_mean
 from predictor.meta_predictor import MetaPredictor
 from predictor.scoring import EpisodeScore, score_episodes
 from predictor.surrogate.encoder import EncoderConfig
@@ -26,12 +28,15 @@ CALIBRATION_NUMBERS = (0, 2, 5, 10, 20, 50, 100)
 
 
 def default_reference(pools: Sequence[TaskPool]) -> SpaceReference:
-    """Mean over spaces of each feature, and its spread within and between them."""
+    """Mean over spaces of each feature, its spread within and between them, and quantiles of all of them together."""
     distinct = {id(pool.reference): pool.reference for pool in pools}
     means = torch.stack([reference.mean for reference in distinct.values()])
     stds = torch.stack([reference.std for reference in distinct.values()])
     spread = (stds.square().mean(0) + means.var(0, correction=0)).sqrt()
-    return SpaceReference(means.mean(0), torch.where(spread > 1e-3, spread, 1.0))
+    known = [reference.quantiles for reference in distinct.values() if reference.quantiles is not None]
+    return SpaceReference(
+        means.mean(0), torch.where(spread > 1e-3, spread, 1.0), quantiles_of(torch.cat(known)) if known else None
+    )
 
 
 def finished(
@@ -41,7 +46,7 @@ def finished(
     pools: Sequence[TaskPool],
     provenance: Mapping[str, Any],
 ) -> MetaPredictor:
-    """The moving averages of what was learned, as a model version that is not yet calibrated."""
+    """The moving averages of what was learned, as a model version that is not yet calibrated and has no universal mean."""
     surrogate = Surrogate(SurrogateConfig(encoder))
     averages = {name: value.detach().cpu().clone() for name, value in state.averages.items()}
     log_step_sizes = averages.pop("log_step_sizes")
@@ -57,6 +62,19 @@ def finished(
         "num_parameters": sum(parameter.numel() for parameter in surrogate.parameters()),
     }
     return MetaPredictor(surrogate, log_step_sizes, default_reference(pools), manifest)
+
+
+def with_universal_mean(
+    meta: MetaPredictor,
+    pools: Sequence[TaskPool],
+    seed: int = 0,
+    on_progress: Callable[[float], None] = lambda _fraction: None,
+) -> MetaPredictor:
+    """The same surrogate with a universal mean learned anew from these tasks: another version, to be calibrated anew."""
+    universal = fit_universal_mean(pools, seed, on_progress)
+    manifest = {**meta.manifest, "universal_mean": universal.sizes}
+    surrogate = copy.deepcopy(meta.surrogate)
+    return MetaPredictor(surrogate, meta.log_step_sizes, default_reference(pools), manifest, universal)
 
 
 def calibrated(

@@ -17,14 +17,15 @@ import numpy as np
 import torch
 
 from predictor.checkpoint import MANIFEST_FILE, MANIFEST_FORMAT, WEIGHTS_FILE, encoding_fingerprint
-from predictor.encoding import NUM_GLOBAL_FEATURES
+from predictor.encoding import NUM_GLOBAL_FEATURES, NUM_QUANTILES
 from predictor.errors import CheckpointError
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.meta_predictor import MetaPredictor
 from predictor.search_spaces.registry import search_space
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
-from predictor.tasks import Metric, SupportSet, Task
+from predictor.surrogate.universal_mean import MAX_TREE_NODES, MAX_TREES, NUM_COLUMNS
+from predictor.tasks import METRIC_FAMILIES, Metric, SupportSet, Task
 
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_WEIGHTS_BYTES = 256 * 2**20
@@ -34,6 +35,7 @@ _LIMITS = {"width": 1_024, "num_blocks": 32, "num_context": 256}
 _MAX_INNER_STEPS = 64
 _MAX_EXTRA_BYTES = 64 * 2**10  # of an archive beside its two files: headers, and nothing hidden between them
 _TYPE = "F32"
+_FAMILIES = frozenset({family for family, _ in METRIC_FAMILIES} | {"other"})
 _PROOF_SPACE = "nasbench201"
 
 
@@ -147,11 +149,34 @@ def _expected_shapes(manifest: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     except (ValueError, RuntimeError, TypeError) as error:
         raise CheckpointError(f"expected sizes of a surrogate that can be built, got {sizes}: {error}") from error
     shapes = {f"surrogate.{name}": tuple(value.shape) for name, value in surrogate.named_parameters()}
-    return shapes | {
-        "log_step_sizes": (inner["num_steps"], len(shapes)),
-        "reference.mean": (NUM_GLOBAL_FEATURES,),
-        "reference.std": (NUM_GLOBAL_FEATURES,),
-    }
+    shapes |= {"log_step_sizes": (inner["num_steps"], len(shapes))}
+    shapes |= {"reference.mean": (NUM_GLOBAL_FEATURES,), "reference.std": (NUM_GLOBAL_FEATURES,)}
+    return shapes | _shapes_of_universal_mean(manifest) if "universal_mean" in manifest else shapes
+
+
+def _shapes_of_universal_mean(manifest: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Those of the trees that the manifest tells of, and of the quantiles that they need."""
+    shapes: dict[str, tuple[int, ...]] = {"reference.quantiles": (NUM_QUANTILES, NUM_GLOBAL_FEATURES)}
+    told = manifest["universal_mean"]
+    if not isinstance(told, dict) or not set(told) <= _FAMILIES:
+        raise CheckpointError(
+            f"expected universal_mean in the manifest to be of families among {', '.join(sorted(_FAMILIES))}, got {told!r:.200}"
+        )
+    for family, parts in told.items():
+        if not isinstance(parts, dict) or set(parts) != {"boosted", "randomised"}:
+            raise CheckpointError(
+                f"expected universal_mean.{family} to have boosted and randomised trees, got {parts!r:.200}"
+            )
+        for name, size in parts.items():
+            if not (isinstance(size, list) and len(size) == 2 and all(type(one) is int for one in size)):
+                raise CheckpointError(f"expected universal_mean.{family}.{name} to be two numbers, got {size!r:.80}")
+            if not (1 <= size[0] <= MAX_TREES and 1 <= size[1] <= MAX_TREE_NODES):
+                raise CheckpointError(
+                    f"expected universal_mean.{family}.{name} to be at most {MAX_TREES} trees of {MAX_TREE_NODES} nodes, got {size}"
+                )
+            shapes[f"universal.{family}.{name}"] = (*size, NUM_COLUMNS)
+        shapes[f"universal.{family}.linear"] = (NUM_GLOBAL_FEATURES + 1,)
+    return shapes
 
 
 def _sizes(name: str, manifest: Mapping[str, Any], kinds: Mapping[str, type]) -> dict[str, Any]:

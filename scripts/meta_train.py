@@ -34,7 +34,7 @@ from predictor.meta.episodes import EpisodeConfig, EpisodeSampler
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.meta.outer_loop import MetaLearnerState, OuterLoop, OuterLoopConfig, inner_engine
 from predictor.meta_predictor import MetaPredictor
-from predictor.meta_training import calibrated, finished, summary, with_manifest
+from predictor.meta_training import calibrated, finished, summary, with_manifest, with_universal_mean
 from predictor.scoring import score_episodes
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.surrogate import NUM_CONTEXT, SurrogateConfig
@@ -203,7 +203,10 @@ def main() -> None:
         "device": args.device,
         "parent": parent.version if parent else None,
     }
-    meta = calibrated(finished(state, config.inner, encoder_config, pools, manifest), measured(parts["validation"]))
+    meta = finished(state, config.inner, encoder_config, pools, manifest)
+    with tqdm(total=1.0, desc="universal mean", bar_format="{l_bar}{bar}", file=sys.stdout) as bar:
+        meta = with_universal_mean(meta, pools, args.seed, on_progress=lambda done: bar.update(done - bar.n) and None)
+    meta = calibrated(meta, measured(parts["validation"]))
     if args.leave_out is None:  # what a leave-out training left out is scored by the contest
         metrics = {
             part: summary(score_episodes(meta, measured(parts[part]), (0, 10, 20, 50), num_repeats=2))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
 from predictor.baselines.linear_fits import LineFit
-from predictor.baselines.standardised import Forecaster, StandardisedBaseline, normal_scores
+from predictor.baselines.standardised import Forecaster, StandardisedBaseline
 from predictor.search_spaces.base import SearchSpace
+from predictor.surrogate.standardisation import normal_scores
 from predictor.tasks import Metric, SupportSet, Task
 
 Array = NDArray[np.float64]

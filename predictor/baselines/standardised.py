@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from predictor.architecture import Architecture
@@ -66,14 +65,6 @@ def vague_prior(metric: Metric) -> ScalePrior:
     """What is known of a metric's values from its unit alone: the middle of what is possible, give or take half of it."""
     whole = float(metric.clipped(np.array([np.inf]))[0])
     return ScalePrior(whole / 2, whole / 4, whole / 10) if np.isfinite(whole) else UNKNOWN_PRIOR
-
-
-def normal_scores(values: Array) -> Array:  # (S,) -> (S,)
-    """Normal quantiles of the ranks; equal values share their mean rank."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]  # from 1
-    scores = torch.special.ndtri(torch.from_numpy((ranks - 0.5) / max(len(values), 1)))
-    return np.asarray(scores.numpy(), dtype=np.float64)
 
 
 def residual_std(residuals: Array) -> float:  # (S,) standardised units

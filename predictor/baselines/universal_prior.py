@@ -22,10 +22,11 @@ from predictor.architecture import Architecture
 from predictor.baselines.features import Features
 from predictor.baselines.gaussian_process import process_forecaster
 from predictor.baselines.sources import ReportProgress, Source, chosen_sources, no_progress, priors_of
-from predictor.baselines.standardised import Forecaster, StandardisedBaseline, normal_scores
+from predictor.baselines.standardised import Forecaster, StandardisedBaseline
 from predictor.encoding import KINDS, SpaceReference
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs
+from predictor.surrogate.standardisation import normal_scores
 from predictor.tasks import MeasuredTask, SupportSet, Task
 
 Array = NDArray[np.float64]

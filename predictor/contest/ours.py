@@ -30,6 +30,7 @@ WITHOUT_PARTS: Mapping[str, Parts] = {
     "Archcast without inner loop": Parts(inner_loop=False),
     "Archcast without decisions": Parts(decisions=False),
     "Archcast without graph statistics": Parts(graph_statistics=False),
+    "Archcast without universal mean": Parts(universal_mean=False),
 }
 """Each is the version less that part alone; related tasks are heard."""
 
@@ -156,6 +157,6 @@ def untrained(meta: MetaPredictor) -> MetaPredictor:
         torch.manual_seed(0)
         surrogate = Surrogate(SurrogateConfig(EncoderConfig(**meta.manifest["surrogate"])))
     steps = initial_log_step_sizes(surrogate, meta.inner_config)
-    learned = ("priors", "widths")
+    learned = ("priors", "widths", "universal_mean")
     manifest = {key: value for key, value in meta.manifest.items() if key not in learned}
     return MetaPredictor(surrogate, steps, meta.default_reference, manifest)

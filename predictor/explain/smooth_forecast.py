@@ -2,10 +2,11 @@
 
 What it looks like are six tensors (`Looks`). A forecast is computed from them alone: the surrogate reads nodes, edges and statistics
 of the whole graph; the residual process reads its embedding and mean, the statistics, neighbourhoods and counts of operations (both
-functions of nodes and edges), decisions, and what related tasks say. The spread, through which a mean in standardised units becomes one
+functions of nodes and edges), decisions, what the universal mean says (steps have no slope, so it is taken as it is), and what
+related tasks say. The spread, through which a mean in standardised units becomes one
 in the metric's unit, is held as it is.
 
-Notation: B rows, N nodes, F node features, W counts, G global features, X features of decisions, R related tasks.
+Notation: B rows, N nodes, F node features, W counts, G global features, X features of decisions, E opinions, R related tasks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from predictor.adapted_predictor import EXTREME_NODES, EXTREME_WEIGHTS, WITHIN, AdaptedPredictor
+from predictor.adapted_predictor import (
+    EXTREME_NODES,
+    EXTREME_WEIGHTS,
+    UNIVERSAL_SHARE,
+    WITHIN,
+    AdaptedPredictor,
+)
 from predictor.architecture import Architecture
 from predictor.calibration import NORMAL_90
 from predictor.encoding import NUM_COUNTS, ArchitectureEncoder, GraphBatch
@@ -38,7 +45,7 @@ class Looks:
     adjacency: Tensor  # (B, N, N)
     globals: Tensor  # (B, G)
     decisions: Tensor  # (B, X)
-    opinions: Tensor  # (B, 1 + R) all related tasks unshrunk, then each; (B, 0) without any
+    opinions: Tensor  # (B, E) the universal mean, all related tasks unshrunk, then each (R), as far as there are any
     mask: Tensor  # (B, N)
 
     @property
@@ -60,13 +67,19 @@ class SmoothForecast:
         )  # of its own: one that is shared may know a graph in another order of nodes
         self._bounds = adapted.task.metric.clipped(np.array([-np.inf, np.inf]))
 
+    @property
+    def hears_universal_mean(self) -> bool:
+        """Whether the first of the opinions is the universal mean's."""
+        return self._around.universal is not None
+
     def looks(self, architectures: Sequence[Architecture]) -> Looks:
         """What the architectures look like; nodes in topological order."""
         batch = self._encoder.batch(architectures)
         decisions = torch.from_numpy(self._around.space.features_of_all(architectures)).double()
         found = (batch.nodes, self._counted(batch), batch.adjacency, batch.globals)
         nodes, counted, adjacency, whole = (tensor.double() for tensor in found)
-        return Looks(nodes, counted, adjacency, whole, decisions, self._opinions(architectures), batch.mask.double())
+        opinions = self._opinions(architectures, batch)
+        return Looks(nodes, counted, adjacency, whole, decisions, opinions, batch.mask.double())
 
     def std(self, architecture: Architecture) -> float:
         """The predicted standard deviation, standardised units."""
@@ -86,7 +99,7 @@ class SmoothForecast:
         if self._process is None:
             return self._blended(mean, opinions)
         neighbourhoods = differentiable_neighbourhood_features(nodes, adjacency, mask)
-        related, each = self._around.related, opinions[:, 1:]
+        related, each = self._around.related, self._of_related(opinions)
         contrasts = None if related is None else related.contrasts(each.float()).double()
         own_opinions = () if related is None else (each,)
         views = (embedding, relative, neighbourhoods, decisions, *own_opinions, counted.sum(1))
@@ -96,9 +109,14 @@ class SmoothForecast:
 
     def _blended(self, mean: Tensor, opinions: Tensor) -> Tensor:
         related = self._around.related
+        if self.hears_universal_mean:
+            mean = torch.lerp(mean, opinions[:, 0], UNIVERSAL_SHARE)
         if related is None:
             return mean
-        return torch.lerp(mean, related.mean(opinions[:, 1:].float()).double(), related.share)
+        return torch.lerp(mean, related.mean(self._of_related(opinions).float()).double(), related.share)
+
+    def _of_related(self, opinions: Tensor) -> Tensor:  # (B, E) -> (B, R)
+        return opinions[:, 1 + self.hears_universal_mean :]
 
     def _in_unit(self, center: Tensor, std: float) -> Tensor:
         """As `AdaptedPredictor` does: by Gauss–Hermite quadrature."""
@@ -118,9 +136,10 @@ class SmoothForecast:
         single = GraphBatch(nodes, adjacency, mask, batch.globals, operations)  # every node as a graph of its own
         return self._encoder.operation_counts(single).view(*batch.mask.shape, NUM_COUNTS)
 
-    def _opinions(self, architectures: Sequence[Architecture]) -> Tensor:  # (B, 1 + R)
-        related = self._around.related
-        if related is None:
-            return torch.zeros(len(architectures), 0, dtype=torch.float64)
-        opinions = related(architectures, self._around.views)
-        return torch.cat([related.unshrunk(architectures, opinions)[:, None], opinions], 1).double()
+    def _opinions(self, architectures: Sequence[Architecture], batch: GraphBatch) -> Tensor:  # (B, E)
+        universal, related = self._around.universal_mean(batch), self._around.related
+        found = [] if universal is None else [universal[:, None]]
+        if related is not None:
+            opinions = related(architectures, self._around.views)
+            found += [related.unshrunk(architectures, opinions)[:, None], opinions]
+        return torch.cat(found, 1).double() if found else torch.zeros(len(architectures), 0, dtype=torch.float64)

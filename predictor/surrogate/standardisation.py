@@ -149,3 +149,11 @@ def scale_priors(values_by_task: list[tuple[Task, Array]]) -> Mapping[str, Scale
         )
         for family, pairs in gathered.items()
     }
+
+
+def normal_scores(values: Array) -> Array:  # (S,) -> (S,)
+    """Normal quantiles of the ranks; equal values share their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[place]  # from 1
+    scores = torch.special.ndtri(torch.from_numpy((ranks - 0.5) / max(len(values), 1)))
+    return np.asarray(scores.numpy(), dtype=np.float64)

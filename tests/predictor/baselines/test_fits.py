@@ -16,11 +16,12 @@ from predictor.baselines.fsbo import FSBOConfig, _initial, _latent, _negative_ev
 from predictor.baselines.linear_fits import PENALTIES, LineFit, RidgeFit
 from predictor.baselines.maml import _forward, _inner_loop
 from predictor.baselines.profiled_process import ProfiledProcess
-from predictor.baselines.standardised import normal_scores, residual_std
+from predictor.baselines.standardised import residual_std
 from predictor.baselines.universal_prior import UNIVERSAL_COLUMNS
 from predictor.baselines.wl_process import SubtreeKernel, SubtreeLabels
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.search_spaces.registry import search_space
+from predictor.surrogate.standardisation import normal_scores
 from predictor.tasks import Metric, SupportSet, Task
 
 INPUT, OUTPUT = Operation.of("input"), Operation.of("output")

@@ -1,0 +1,114 @@
+"""Fits the universal mean to every training task at once, with scikit-learn.
+
+Every search space counts alike, however many tasks and architectures it has. Targets are normal scores of goodness within a task:
+which of its architectures are better, whatever the unit and the scale.
+
+Notation: M architectures of a pool, G global features, A architectures that are learned from, T trees.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
+from sklearn.linear_model import Ridge
+from torch import Tensor
+
+from predictor.meta.episodes import TaskPool
+from predictor.surrogate.standardisation import normal_scores
+from predictor.surrogate.universal_mean import NUM_COLUMNS, FamilyMean, Trees, UniversalMean
+
+Array = NDArray[np.float64]
+_LEAST_SPACES = 2  # what one space alone says of a metric is not universal
+_MOST_PER_SPACE = 6_000
+_LEAST_PER_TASK = 20
+_NUM_PARTS = 3
+_NUM_BOOSTED, _PACE, _NUM_RANDOMISED = 150, 0.08, 40
+
+
+def fit_universal_mean(
+    pools: Sequence[TaskPool], seed: int = 0, on_progress: Callable[[float], None] = lambda _fraction: None
+) -> UniversalMean:
+    """One mean for each metric family that at least two search spaces measured."""
+    families = list(dict.fromkeys(pool.task.metric.family for pool in pools))
+    found = {}
+    for done, family in enumerate(families, start=1):
+        of_family = [pool for pool in pools if pool.task.metric.family == family and len(pool) > 1]
+        if len({pool.task.search_space for pool in of_family}) >= _LEAST_SPACES:
+            found[family] = _fitted(of_family, seed)
+        on_progress(done / len(families))
+    return UniversalMean(found)
+
+
+def _fitted(pools: Sequence[TaskPool], seed: int) -> FamilyMean:
+    scores, targets, weights = _learned_from(pools, np.random.default_rng(seed))
+    count = len(targets)
+    boosted = GradientBoostingRegressor(
+        n_estimators=_NUM_BOOSTED, learning_rate=_PACE, max_leaf_nodes=8, min_samples_leaf=min(100, 1 + count // 50),
+        max_features=0.3, subsample=0.3, random_state=seed,
+    ).fit(scores, targets, sample_weight=weights)  # fmt: skip
+    randomised = ExtraTreesRegressor(
+        _NUM_RANDOMISED,
+        min_samples_leaf=max(10, count // 1500),
+        max_features=0.3,
+        max_leaf_nodes=256,
+        max_depth=12,
+        random_state=seed,
+    ).fit(scores, targets, sample_weight=weights)
+    ridge = Ridge(alpha=count / 30).fit(scores, targets, sample_weight=weights)
+    constant = float(np.average(targets, weights=weights))  # what boosting starts from
+    linear = np.append(ridge.coef_, ridge.intercept_ + constant) / _NUM_PARTS
+    return FamilyMean(
+        _trees([one.tree_ for one in boosted.estimators_[:, 0]], _PACE / _NUM_PARTS),
+        _trees([one.tree_ for one in randomised.estimators_], 1.0 / (_NUM_RANDOMISED * _NUM_PARTS)),
+        torch.from_numpy(linear).float(),
+    )
+
+
+def _learned_from(pools: Sequence[TaskPool], rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Normal scores of statistics (A, G), targets (A,), weights (A,) that add up alike for every space."""
+    of_space = Counter(pool.task.search_space for pool in pools)
+    scores, targets, spaces = [], [], []
+    for pool in pools:
+        space = pool.task.search_space
+        rows = rng.permutation(len(pool))[: max(_LEAST_PER_TASK, _MOST_PER_SPACE // of_space[space])]
+        statistics = pool.graphs.globals[torch.from_numpy(rows)]
+        scores.append(pool.reference.normal_scores(statistics).double().numpy())
+        targets.append(normal_scores(pool.task.metric.sign * pool.values)[rows])
+        spaces += [space] * len(rows)
+    counts = Counter(spaces)
+    weights = np.array([1.0 / counts[space] for space in spaces])
+    return np.concatenate(scores), np.concatenate(targets), weights / weights.mean()
+
+
+def _trees(trees: Sequence[Any], factor: float) -> Trees:
+    """scikit-learn's trees as nodes, what they answer multiplied by a factor."""
+    nodes = torch.zeros(len(trees), max(tree.node_count for tree in trees), NUM_COLUMNS)
+    nodes[..., 2:4] = torch.arange(nodes.shape[1])[:, None].float()  # what no node of a tree is leads to itself
+    for tree, row in zip(trees, nodes, strict=True):
+        row[: tree.node_count] = _rows(tree, factor)
+    return Trees(nodes)
+
+
+def _rows(tree: Any, factor: float) -> Tensor:  # (nodes of the tree, NUM_COLUMNS)
+    own, is_leaf = np.arange(tree.node_count), tree.children_left < 0
+    columns = [
+        np.where(is_leaf, 0, tree.feature),
+        np.where(is_leaf, 0.0, _not_above(tree.threshold)),
+        np.where(is_leaf, own, tree.children_left),
+        np.where(is_leaf, own, tree.children_right),
+        np.where(is_leaf, tree.value[:, 0, 0] * factor, 0.0),
+    ]
+    return torch.from_numpy(np.stack(columns, axis=1)).float()
+
+
+def _not_above(thresholds: Array) -> Array:
+    """The greatest single-precision numbers that are not above: what goes left of one goes left of the other."""
+    single = thresholds.astype(np.float32)
+    lower = np.nextafter(single, np.float32(-np.inf))
+    return np.where(single > thresholds, lower, single).astype(np.float64)
