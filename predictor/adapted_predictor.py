@@ -272,6 +272,7 @@ class AdaptedPredictor:
             "scale": asdict(self._around.scale),
             "location_spread": self._around.location_spread,
             "experience": asdict(self._experience),
+            "hears_universal_mean": self._around.universal is not None,
             "num_views": len(self._process.support.views) if self._process else 0,
         }
         tensors = {f"surrogate.{name}": value for name, value in self._parameters.items()} | self._around.tensors

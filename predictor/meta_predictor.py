@@ -295,6 +295,8 @@ class MetaPredictor:
         surroundings = self._around(task, space, scale, header["location_spread"], reference, tensors["context"])
         named = {n.removeprefix("related."): v for n, v in tensors.items() if n.startswith("related.")}
         surroundings = replace(surroundings, related=RelatedTasks.from_tensors(named) if named else None)
+        if not header.get("hears_universal_mean", False):  # kept ones of before there was any say nothing
+            surroundings = replace(surroundings, universal=None)
         return AdaptedPredictor.restored(surroundings, header, tensors)
 
 

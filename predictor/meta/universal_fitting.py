@@ -64,8 +64,8 @@ def _fitted(pools: Sequence[TaskPool], seed: int) -> FamilyMean:
     constant = float(np.average(targets, weights=weights))  # what boosting starts from
     linear = np.append(ridge.coef_, ridge.intercept_ + constant) / _NUM_PARTS
     return FamilyMean(
-        _trees([one.tree_ for one in boosted.estimators_[:, 0]], _PACE / _NUM_PARTS),
-        _trees([one.tree_ for one in randomised.estimators_], 1.0 / (_NUM_RANDOMISED * _NUM_PARTS)),
+        trees_of([one.tree_ for one in boosted.estimators_[:, 0]], _PACE / _NUM_PARTS),
+        trees_of([one.tree_ for one in randomised.estimators_], 1.0 / (_NUM_RANDOMISED * _NUM_PARTS)),
         torch.from_numpy(linear).float(),
     )
 
@@ -86,7 +86,7 @@ def _learned_from(pools: Sequence[TaskPool], rng: np.random.Generator) -> tuple[
     return np.concatenate(scores), np.concatenate(targets), weights / weights.mean()
 
 
-def _trees(trees: Sequence[Any], factor: float) -> Trees:
+def trees_of(trees: Sequence[Any], factor: float) -> Trees:
     """scikit-learn's trees as nodes, what they answer multiplied by a factor."""
     nodes = torch.zeros(len(trees), max(tree.node_count for tree in trees), NUM_COLUMNS)
     nodes[..., 2:4] = torch.arange(nodes.shape[1])[:, None].float()  # what no node of a tree is leads to itself

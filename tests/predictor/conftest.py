@@ -12,10 +12,13 @@ import torch
 from predictor.architecture import Architecture, Operation
 from predictor.checkpoint import encoding_fingerprint
 from predictor.encoding import NUM_GLOBAL_FEATURES, ArchitectureEncoder, SpaceReference
+from predictor.meta.episodes import TaskPool, space_reference
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.meta.outer_loop import MetaLearnerState
 from predictor.meta_predictor import MetaPredictor
+from predictor.meta_training import with_universal_mean
 from predictor.search_spaces.nasbench201 import NASBench201
+from predictor.search_spaces.registry import search_space
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.surrogate import NUM_CONTEXT, Surrogate, SurrogateConfig, SurrogateInputs, task_context
 from predictor.tasks import Metric, SupportSet, Task
@@ -91,6 +94,20 @@ def tiny_meta(tiny_encoder_config: EncoderConfig) -> MetaPredictor:
     }
     reference = SpaceReference(torch.zeros(NUM_GLOBAL_FEATURES), torch.ones(NUM_GLOBAL_FEATURES))
     return MetaPredictor(state.surrogate, state.log_step_sizes, reference, manifest)
+
+
+@pytest.fixture(scope="session")
+def universal_meta(
+    tiny_meta: MetaPredictor, space: NASBench201, convolutions: Callable[[Architecture], float]
+) -> MetaPredictor:
+    """The same with a universal mean that learned from two spaces what many 3 × 3 convolutions are worth."""
+    pools, encoder = [], ArchitectureEncoder()
+    for one in (space, search_space("nasbench101")):
+        drawn = [one.sample(np.random.default_rng(number)) for number in range(120)]
+        task = Task(one.name, "other", Metric("accuracy", "%", "maximize"))
+        values = np.array([convolutions(architecture) for architecture in drawn])
+        pools.append(TaskPool(task, one.name, encoder.batch(drawn), space_reference(one, encoder), values))
+    return with_universal_mean(tiny_meta, pools)
 
 
 @pytest.fixture(scope="session")

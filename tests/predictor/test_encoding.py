@@ -17,6 +17,7 @@ from predictor.encoding import (
     NUM_NODE_FEATURES,
     ArchitectureEncoder,
     SpaceReference,
+    quantiles_of,
 )
 
 TRAINABLE = {"conv", "separable_conv", "depthwise_conv", "mbconv", "linear", "attention", "mlp", "graph_conv"}
@@ -332,3 +333,50 @@ def test_columns_of_counts_never_change_since_kept_adaptations_rest_on_them() ->
     signs = "".join("+" if count > 0 else "-" for count in counts[:16].tolist())
     assert signs == "++++-+-++-+-+--+"
     torch.testing.assert_close(counts.abs(), torch.ones(256))
+
+
+def test_normal_scores_follow_ranks_in_the_space(space, cells) -> None:
+    batch = ArchitectureEncoder().batch(cells)
+    reference = SpaceReference.of(batch)
+
+    scores = reference.normal_scores(batch.globals)
+
+    varies = batch.globals.std(0) > 1e-3
+    assert bool((scores[:, ~varies] == 0.0).all())
+    for column in varies.nonzero()[:, 0].tolist():
+        order = batch.globals[:, column].argsort()
+        assert bool((scores[order, column].diff() >= -1e-6).all())
+    assert float(scores.abs().max()) <= 2.5
+    assert abs(float(scores[:, varies].mean())) < 0.05
+
+
+def test_what_many_share_gets_the_middle_of_their_ranks() -> None:
+    features = torch.zeros(400, NUM_GLOBAL_FEATURES)
+    features[300:, 0] = torch.linspace(1.0, 2.0, 100)
+    reference = SpaceReference(features.mean(0), torch.ones(NUM_GLOBAL_FEATURES), quantiles_of(features))
+
+    scores = reference.normal_scores(features)[:, 0]
+
+    assert float(scores[0]) == pytest.approx(-0.3186, abs=0.02)  # the normal quantile of 3 / 8
+    assert 0.6 < float(scores[301]) < float(scores[350]) < float(scores[399]) <= 2.5
+    assert reference.normal_scores(features - 7.0)[0, 0] == pytest.approx(float(scores[0]))  # beyond the least
+
+
+def test_without_quantiles_ranks_are_in_the_middle(cells) -> None:
+    reference = SpaceReference(torch.zeros(NUM_GLOBAL_FEATURES), torch.ones(NUM_GLOBAL_FEATURES))
+    batch = ArchitectureEncoder().batch(cells[:5])
+
+    assert bool((reference.normal_scores(batch.globals) == 0.0).all())
+    assert "r.quantiles" not in reference.tensors("r.")
+
+
+def test_a_reference_comes_back_from_tensors(cells) -> None:
+    batch = ArchitectureEncoder().batch(cells[:50])
+    reference = SpaceReference.of(batch)
+
+    again = SpaceReference.from_tensors(reference.tensors("r."), "r.")
+
+    assert torch.equal(again.normal_scores(batch.globals), reference.normal_scores(batch.globals))
+    assert torch.equal(again.standardised(batch.globals), reference.standardised(batch.globals))
+    with pytest.raises(ValueError, match="expected quantiles"):
+        SpaceReference.from_tensors(reference.tensors("r.") | {"r.quantiles": torch.zeros(3, 3)}, "r.")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
 from predictor.checkpoint import from_bytes
@@ -264,3 +265,15 @@ def test_a_version_compared_with_itself_is_neither_better_nor_worse(tiny_meta, m
 def test_settings_out_of_range_are_refused(wrong) -> None:
     with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} to be at least"):
         FineTuneConfig(**wrong)
+
+
+def test_what_is_known_of_all_spaces_is_kept(universal_meta, measured, cells) -> None:
+    result = fine_tune(universal_meta, measured, [], QUICK)
+
+    candidate = MetaPredictor.from_bytes(result.weights, result.manifest)
+    assert candidate.version != universal_meta.version
+    assert candidate.universal.sizes == universal_meta.universal.sizes == candidate.manifest["universal_mean"]
+    assert all(
+        torch.equal(value, candidate.universal.tensors()[name])
+        for name, value in universal_meta.universal.tensors().items()
+    )

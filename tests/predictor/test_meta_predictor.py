@@ -565,3 +565,63 @@ def test_an_adaptation_without_a_part_is_restored_without_it(
     restored = tiny_meta.restore(accuracy_task, space, adapted.to_bytes())
 
     assert_equal(restored.predict(cells), adapted.predict(cells))
+
+
+def test_before_anything_is_measured_the_universal_mean_has_half_a_say(
+    universal_meta, accuracy_task, space, cells
+) -> None:
+    around = universal_meta.adapt(accuracy_task, space, SupportSet()).insides.surroundings
+    batch = universal_meta.encoder.batch(cells)
+
+    whole = universal_meta.adapt(accuracy_task, space, SupportSet())
+    alone = universal_meta.adapt(accuracy_task, space, SupportSet(), parts=Parts(universal_mean=False))
+
+    said = around.universal_mean(batch)
+    assert said is not None
+    values = np.zeros(len(cells))
+    spread_of_means = whole.errors_in_std(cells, values) - alone.errors_in_std(cells, values)
+    assert np.abs(spread_of_means).max() > 0.0
+    assert (
+        np.corrcoef(whole.predict(cells).mean, said.numpy())[0, 1]
+        > np.corrcoef(alone.predict(cells).mean, said.numpy())[0, 1]
+    )
+    assert_equal(whole.without_process().predict(cells), alone.without_process().predict(cells))
+
+
+def test_the_universal_mean_helps_where_little_was_measured(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    support, asked = support_of(cells[:5], convolutions), cells[5:]
+    truth = [convolutions(cell) for cell in asked]
+
+    whole = universal_meta.adapt(accuracy_task, space, support).predict(asked).mean
+    without = universal_meta.adapt(accuracy_task, space, support, parts=Parts(universal_mean=False)).predict(asked).mean
+
+    assert np.corrcoef(whole, truth)[0, 1] > np.corrcoef(without, truth)[0, 1] + 0.05
+
+
+def test_of_a_metric_that_it_did_not_learn_the_universal_mean_says_nothing(
+    universal_meta, tiny_meta, space, cells
+) -> None:
+    task = Task("nasbench201", "toy", Metric("latency_ms", "ms", "minimize"))
+
+    assert universal_meta.adapt(task, space, SupportSet()).insides.surroundings.universal is None
+    assert np.allclose(
+        universal_meta.adapt(task, space, SupportSet()).predict(cells).mean,
+        tiny_meta.adapt(task, space, SupportSet()).without_process().predict(cells).mean,
+        rtol=0.2,
+    )
+
+
+@pytest.mark.parametrize("count", [0, 3, 20])
+@pytest.mark.parametrize("parts", [Parts(), Parts(universal_mean=False)])
+def test_an_adaptation_with_a_universal_mean_is_restored(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, count, parts
+) -> None:
+    again = MetaPredictor.from_bytes(universal_meta.to_bytes(), universal_meta.manifest)
+    adapted = universal_meta.adapt(accuracy_task, space, support_of(cells[:count], convolutions), parts=parts)
+
+    restored = again.restore(accuracy_task, space, adapted.to_bytes())
+
+    assert again.version == universal_meta.version
+    assert_equal(restored.predict(cells), adapted.predict(cells))

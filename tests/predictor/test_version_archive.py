@@ -17,6 +17,7 @@ from predictor.champion import shipped_champion
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor
 from predictor.meta_training import with_manifest
+from predictor.tasks import SupportSet
 from predictor.version_archive import pack, unpack
 
 Change = Callable[[dict[str, Any]], object]
@@ -222,3 +223,45 @@ def test_whatever_byte_is_wrong_the_answer_is_a_refusal_or_a_version(version) ->
             unpack(bytes(broken))
         except CheckpointError:
             continue
+
+
+def test_a_version_with_a_universal_mean_comes_back(universal_meta, accuracy_task, space, cells) -> None:
+    meta = with_manifest(universal_meta, {"format": checkpoint.MANIFEST_FORMAT})
+
+    again = unpack(pack(meta))
+
+    assert again.version == meta.version
+    forecasts = [one.adapt(accuracy_task, space, SupportSet()).predict(cells).mean for one in (again, meta)]
+    assert np.array_equal(*forecasts)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda manifest: manifest.update(universal_mean=[]), "families among"),
+        (lambda manifest: manifest["universal_mean"].update(beauty={}), "families among"),
+        (
+            lambda manifest: manifest["universal_mean"].update(accuracy={"boosted": [1, 3]}),
+            "boosted and randomised trees",
+        ),
+        (lambda manifest: manifest["universal_mean"]["accuracy"].update(boosted=[1]), "to be two numbers"),
+        (lambda manifest: manifest["universal_mean"]["accuracy"].update(boosted=[True, 3]), "to be two numbers"),
+        (lambda manifest: manifest["universal_mean"]["accuracy"].update(boosted=[10**9, 3]), "at most 1000 trees"),
+        (lambda manifest: manifest["universal_mean"]["accuracy"].update(boosted=[1, 3]), "to be F32"),
+        (lambda manifest: manifest.pop("universal_mean"), "got an unknown"),
+    ],
+)
+def test_a_manifest_that_tells_of_other_trees_is_refused(universal_meta, change: Change, said: str) -> None:
+    meta = with_manifest(universal_meta, {"format": checkpoint.MANIFEST_FORMAT})
+    manifest = json.loads(json.dumps(meta.manifest))
+    change(manifest)
+
+    with pytest.raises(CheckpointError, match=said):
+        unpack(archive({**files_of(meta), checkpoint.MANIFEST_FILE: json.dumps(manifest).encode()}))
+
+
+def test_trees_that_lead_in_a_circle_are_refused(universal_meta) -> None:
+    meta = with_manifest(universal_meta, {"format": checkpoint.MANIFEST_FORMAT})
+
+    with pytest.raises(CheckpointError, match="lead to later ones"):
+        unpack(with_weights(meta, lambda tensors: tensors["universal.accuracy.boosted"][0, 1].fill_(0.0)))

@@ -74,9 +74,9 @@ def test_where_no_task_is_related_there_is_one_of_us_less(tiny_meta, measured, s
     assert alone[0].fingerprint == with_few[0].fingerprint
 
 
-def test_less_one_part_is_another_forecast_that_still_hears_related_tasks(tiny_meta, measured, sibling) -> None:
+def test_less_one_part_is_another_forecast_that_still_hears_related_tasks(universal_meta, measured, sibling) -> None:
     draw = draw_episode(measured, (20,), 0, 100).draw(20)
-    found = {one.name: forecasts(one, draw) for one in own_contestants(tiny_meta, measured, [sibling])}
+    found = {one.name: forecasts(one, draw) for one in own_contestants(universal_meta, measured, [sibling])}
 
     different = [found[name].tobytes() for name in (OURS, *WITHOUT_PARTS)]
 

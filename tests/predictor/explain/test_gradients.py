@@ -171,3 +171,19 @@ def test_half_an_edge_is_between_none_and_a_whole_one(
 
     assert np.abs(steps).max() < 0.25 * np.abs(steps).sum()
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("count", [0, 20])
+def test_with_a_universal_mean_the_smooth_forecast_is_the_forecast_and_shares_add_up(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, count
+) -> None:
+    adapted = universal_meta.adapt(accuracy_task, space, support_of(cells[:count], convolutions))
+
+    assert SmoothForecast(adapted).hears_universal_mean
+    assert forecast_of(adapted, cells[50]) == pytest.approx(float(adapted.predict([cells[50]]).mean[0]), rel=1e-4)
+    found = explained(adapted, space, cells[50])
+    shares = [one.share for one in (*found.nodes, *found.edges)] + [*found.decisions.values(), found.statistics]
+    assert found.base + sum(shares) + found.related_tasks + found.completeness_error == pytest.approx(
+        found.forecast, rel=1e-4
+    )
+    assert found.related_tasks == 0.0
