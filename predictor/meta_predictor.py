@@ -47,6 +47,9 @@ _MIN_FOR_CHOICE = 40
 _REFERENCE, _UNIVERSAL = "reference.", "universal."
 """What names of tensors in a checkpoint begin with."""
 
+_TRUSTED = 0.35
+"""Share of related tasks, before anything was measured, beyond which they speak in place of the universal mean: half of the most."""
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -220,9 +223,9 @@ class MetaPredictor:
         are answered as if no error had been told, and so does the standardisation.
         """
         reference = self.reference_of(space, support.architectures)
-        surroundings = replace(self._surroundings(task, space, support, reference), related=related)
-        if not parts.universal_mean:
-            surroundings = replace(surroundings, universal=None)
+        alone = self._surroundings(task, space, support, reference)
+        alone = alone if parts.universal_mean else replace(alone, universal=None)
+        surroundings = alone if related is None else _with_related(alone, related)
         experience = Experience(len(support), support.hash, self._widths.factor(len(support)))
         if len(support) == 0:
             return AdaptedPredictor(surroundings, dict(self._surrogate.named_parameters()), None, experience)
@@ -242,11 +245,11 @@ class MetaPredictor:
         seen = parts.seen(adapted.gp_inputs(held.architectures))
         process = _process(seen, left_out_mean, targets.double(), *noise, related)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
-            alone = AdaptedPredictor(replace(surroundings, related=None), parameters, None, experience)
-            seen = parts.seen(alone.gp_inputs(held.architectures))
+            unheard = AdaptedPredictor(alone, parameters, None, experience)
+            seen = parts.seen(unheard.gp_inputs(held.architectures))
             without = _process(seen, left_out_mean, targets.double(), *noise, None)
             if without.leave_one_out_log_density > process.leave_one_out_log_density:
-                surroundings, process = replace(surroundings, related=None), without
+                surroundings, process = alone, without
         # misses of the others tell how good their known errors are
         experience = replace(experience, own_factor=own_factor(process.leave_one_out()[process.is_ordinary]))
         return AdaptedPredictor(surroundings, parameters, process, experience)
@@ -298,6 +301,12 @@ class MetaPredictor:
         if not header.get("hears_universal_mean", False):  # kept ones of before there was any say nothing
             surroundings = replace(surroundings, universal=None)
         return AdaptedPredictor.restored(surroundings, header, tensors)
+
+
+def _with_related(alone: Surroundings, related: RelatedTasks) -> Surroundings:
+    """Related tasks that are trusted know this very space: beside them the universal mean takes no part."""
+    universal = None if related.share > _TRUSTED else alone.universal
+    return replace(alone, related=related, universal=universal)
 
 
 def _process(

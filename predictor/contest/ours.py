@@ -25,12 +25,13 @@ OURS = "Archcast"
 WITH_CURVE = "Archcast and curve"
 WITHOUT_RELATED = "Archcast without related tasks"
 WITHOUT_PROCESS = "Archcast without residual process"
+WITHOUT_UNIVERSAL = "Archcast without universal mean"
 FROM_SCRATCH = "Archcast from scratch"
 WITHOUT_PARTS: Mapping[str, Parts] = {
     "Archcast without inner loop": Parts(inner_loop=False),
     "Archcast without decisions": Parts(decisions=False),
     "Archcast without graph statistics": Parts(graph_statistics=False),
-    "Archcast without universal mean": Parts(universal_mean=False),
+    WITHOUT_UNIVERSAL: Parts(universal_mean=False),
 }
 """Each is the version less that part alone; related tasks are heard."""
 

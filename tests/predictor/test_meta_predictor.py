@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from predictor.meta_predictor import MetaPredictor, Parts
 from predictor.prediction import Predictions
 from predictor.search_spaces.nasbench201 import NASBench201
 from predictor.search_spaces.registry import declared_search_space, search_space
-from predictor.tasks import Metric, SupportSet, Task
+from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 LATENCY = Task("nasbench201", "toy", Metric("latency_ms", "ms", "minimize"), "raspi4")
 FRACTION = Task("nasbench201", "toy", Metric("accuracy", "fraction", "maximize"))
@@ -624,4 +625,23 @@ def test_an_adaptation_with_a_universal_mean_is_restored(
     restored = again.restore(accuracy_task, space, adapted.to_bytes())
 
     assert again.version == universal_meta.version
+    assert_equal(restored.predict(cells), adapted.predict(cells))
+
+
+@pytest.mark.parametrize(("noise", "speaks"), [(0.0, False), (30.0, True)])
+def test_related_tasks_that_are_trusted_speak_in_place_of_the_universal_mean(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, noise, speaks
+) -> None:
+    errors = dict(
+        zip((cell.hash for cell in cells), noise * np.random.default_rng(0).normal(size=len(cells)), strict=True)
+    )
+    known = support_of(cells[100:200], lambda cell: convolutions(cell) + errors[cell.hash])
+    other = MeasuredTask(replace(accuracy_task, dataset="elsewhere"), space, known)
+    related = universal_meta.related(accuracy_task, space, [other])
+
+    adapted = universal_meta.adapt(accuracy_task, space, support_of(cells[:20], convolutions), related)
+
+    assert (adapted.insides.surroundings.universal is not None) == speaks
+    assert adapted.insides.surroundings.related is related
+    restored = universal_meta.restore(accuracy_task, space, adapted.to_bytes())
     assert_equal(restored.predict(cells), adapted.predict(cells))

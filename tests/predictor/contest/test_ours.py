@@ -15,6 +15,7 @@ from predictor.contest.ours import (
     WITHOUT_PARTS,
     WITHOUT_PROCESS,
     WITHOUT_RELATED,
+    WITHOUT_UNIVERSAL,
     from_scratch,
     own_contestants,
     related_among,
@@ -78,11 +79,19 @@ def test_less_one_part_is_another_forecast_that_still_hears_related_tasks(univer
     draw = draw_episode(measured, (20,), 0, 100).draw(20)
     found = {one.name: forecasts(one, draw) for one in own_contestants(universal_meta, measured, [sibling])}
 
-    different = [found[name].tobytes() for name in (OURS, *WITHOUT_PARTS)]
+    different = [found[name].tobytes() for name in (OURS, *WITHOUT_PARTS) if name != WITHOUT_UNIVERSAL]
 
     assert len(set(different)) == len(different)
+    assert np.array_equal(found[WITHOUT_UNIVERSAL], found[OURS])  # the sibling is trusted and speaks in its place
     for name in WITHOUT_PARTS:
         assert np.corrcoef(found[name], draw.truth)[0, 1] > np.corrcoef(found[WITHOUT_RELATED], draw.truth)[0, 1]
+
+
+def test_where_no_task_is_related_the_universal_mean_is_a_part(universal_meta, measured) -> None:
+    draw = draw_episode(measured, (20,), 0, 100).draw(20)
+    found = {one.name: forecasts(one, draw) for one in own_contestants(universal_meta, measured)}
+
+    assert not np.allclose(found[WITHOUT_UNIVERSAL], found[OURS])
 
 
 def test_tasks_of_other_spaces_and_costs_have_no_say_in_an_accuracy(measured, sibling) -> None:
