@@ -124,7 +124,8 @@ def compare(args: argparse.Namespace, spending: Spending, journal: TrainingJourn
         f"{args.channels} channels, {args.cells} cell(s) a stage"
     )
     searches = TrainedSearches(training, courses, about)
-    waiting = [(one, seed) for seed in range(args.seeds) for one in contestants(dataset.name, args)]
+    everybody = contestants(dataset.name, args)
+    waiting = [(one, seed) for seed in range(args.seeds) for one in everybody]
     bar = tqdm(waiting, unit="search", disable=None, mininterval=1)
 
     def on_training(name: str, seed: int, row: TrainedOnce) -> None:
