@@ -58,8 +58,12 @@ class _Searched:
 
 
 def trained_report(courses: Iterable[Course], journal: TrainingJournal, spending: Spending) -> str:
-    """One part for each data set and recipe; searches that were ended sooner than `spending` says are left out."""
-    whole = [one for one in courses if one.is_enough(spending)]
+    """One part for each data set and recipe. Left out are searches that ended sooner than `spending` says, and those of contestants
+    that have become others since, such as an earlier version."""
+    known = list(courses)
+    latest = {(one.recipe, one.contestant): one.fingerprint for one in known}  # the last one counts
+    current = [one for one in known if one.fingerprint == latest[one.recipe, one.contestant]]
+    whole = [one for one in current if one.is_enough(spending)]
     parts = []
     for recipe in dict.fromkeys(one.recipe for one in whole):
         own = [_Searched(one, rows_of(one, journal), journal) for one in whole if one.recipe == recipe]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -211,6 +212,17 @@ def test_winners_are_told_by_validation_and_scored_by_other_seeds(tmp_path) -> N
     assert "| Archcast | 71.00 | 71.00 | ± 1.41 | 1 | 1 |" in text
     assert "short" not in text
     assert trained_report([], journal, Spending(2)) == ""
+
+
+def test_searches_of_an_earlier_version_are_not_mixed_with_those_of_the_present_one(tmp_path) -> None:
+    journal = TrainingJournal(tmp_path / "trainings.jsonl")
+    for row in (a_row("a", 80.0, 60.0), a_row("b", 90.0, 61.0)):
+        journal.add(row)
+    earlier = [replace(a_course("Archcast", "a", seed=seed), fingerprint="earlier") for seed in range(3)]
+
+    text = trained_report([*earlier, a_course("Archcast", "b")], journal, Spending(1))
+
+    assert "| Archcast | 0.00 | 61.00 | 1 |" in text
 
 
 def test_a_search_without_its_trainings_is_refused(tmp_path) -> None:
