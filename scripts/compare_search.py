@@ -6,7 +6,11 @@ anywhere. In the view `task` a version answers that has not seen the asked data 
 
     python scripts/compare_search.py --list                                  views, cases, and which versions are there
     python scripts/compare_search.py --tables DIR --seeds 5 --budget 100     what is missing
+    python scripts/compare_search.py --tables DIR --searchers hyperband 'Archcast, hyperband' --cases 'nasbench101*'
     python scripts/compare_search.py --report                                tables and a picture of what is there
+
+An evaluation is a full training. Strategies that use smaller budgets, where a table knows some, pay for them by their share of a full
+training's epochs, and whoever they promote is trained anew.
 
 Results know of changes of versions and of the code that adapts them, not of those of strategies: remove what a changed one found.
 """
@@ -27,7 +31,7 @@ from predictor.contest.entrants import Tables
 from predictor.contest.search_cases import VIEWS, SearchedTask, search_cases, searched_task
 from predictor.contest.search_report import plot_searches, search_report
 from predictor.contest.search_results import SearchKey, SearchResults
-from predictor.contest.searchers import MEASURED, Peers, Searcher, measuring, ours
+from predictor.contest.searchers import MEASURED, Peers, Searcher, check_patterns, measuring, ours
 from predictor.contest.versions import directory_of, version_if_there
 
 TITLES = {"task": "The task left out of meta-training", "space": "The whole space left out of meta-training"}
@@ -40,7 +44,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", default=["*"], help="only cases whose name fits one of these patterns")
     parser.add_argument("--searchers", nargs="+", default=["*"], help="only those whose name or kind fits a pattern")
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--budget", type=int, default=200, help="evaluations")
+    parser.add_argument("--budget", type=int, default=200, help="full trainings")
     parser.add_argument("--versions", type=Path, default=Path("var/leave_out"), help="one model version per training")
     parser.add_argument("--results", type=Path, default=Path("var/searches"))
     parser.add_argument("--threads", type=int, default=1)
@@ -54,12 +58,16 @@ def fits(patterns: Sequence[str], *names: str) -> bool:
 
 
 def searchers_of(asked: SearchedTask, args: argparse.Namespace, peers: list[Searcher]) -> list[Searcher]:
-    """Those that are asked for and can search the task's space."""
+    """Those that are asked for and can search the task; who cannot is named."""
     version = version_if_there(asked.case, args.versions, tqdm.write)
     every = [*(ours(version) if version else []), *peers]
     every += [measuring(name) for name in MEASURED]
     wanted = [one for one in every if fits(args.searchers, one.name, one.kind)]
-    return [one for one in wanted if one.refusal(asked.problem) is None]
+    refusals = {one.name: one.refusal(asked) for one in wanted}
+    for name, reason in refusals.items():
+        if reason is not None:
+            tqdm.write(f"{asked.case.name} goes without {name}: {reason}")
+    return [one for one in wanted if refusals[one.name] is None]
 
 
 def missing(
@@ -122,8 +130,9 @@ def main() -> int:
         for view in args.view:
             report(view, args, store)
         return 0
-    tables, peers = Tables(args.tables), Peers().all()
     try:
+        check_patterns(args.searchers)
+        tables, peers = Tables(args.tables), Peers().all()
         for view in args.view:
             compare(view, args, tables, store, peers)
     except PredictorError as error:

@@ -13,6 +13,7 @@ from functools import cached_property
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.benchmarks.protocols import Case, protocols
 from predictor.contest.contestants import sources_of
+from predictor.contest.fidelities import FidelityTable
 from predictor.contest.ours import related_among
 from predictor.errors import BenchmarkError
 from predictor.search.base import SearchProblem
@@ -83,6 +84,11 @@ class SearchedTask:
     def evaluate(self) -> TableLookUp:
         """Looks values up."""
         return TableLookUp.of(self.measured)
+
+    @cached_property
+    def fidelities(self) -> FidelityTable:
+        """Looks values of smaller budgets up, too, and tells what they cost."""
+        return FidelityTable.of(self.table, self.evaluate)
 
     @cached_property
     def optimum(self) -> float:

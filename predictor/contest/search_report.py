@@ -1,5 +1,8 @@
 """Results of searches as Markdown tables and a picture: regret after so many evaluations, and the two bars.
 
+Evaluations are full trainings; smaller budgets count as their share. Where not every search has trained anything in full yet there
+is no regret to tell.
+
 Notation: R searches of one searcher on one case (seeds), N evaluations.
 """
 
@@ -29,7 +32,7 @@ _STYLES = {"ours": "-", "measured": ":", "peer": "--"}
 
 @dataclass(frozen=True)
 class Curve:
-    """One searcher on one case: regret after every number of evaluations, for every seed."""
+    """One searcher on one case: regret after every number of evaluations, for every seed; infinite before the first."""
 
     searcher: str
     kind: str
@@ -45,6 +48,8 @@ class Curve:
         if num_evaluations > self.regrets.shape[1]:
             return "–"
         column = self.regrets[:, num_evaluations - 1]
+        if not np.isfinite(column).all():
+            return "–"
         spread = f" ± {column.std(ddof=1):.2f}" if len(column) > 1 else ""
         return f"{column.mean():.2f}{spread}"
 
@@ -112,8 +117,9 @@ def plot_searches(results: Sequence[SearchResult], title: str, path: Path, searc
             if one.searcher in names:
                 colour = colours(names.index(one.searcher) % 20)
                 at = np.arange(1, len(one.mean) + 1)
-                panel.plot(at, np.maximum(one.mean, 1e-3), _STYLES[one.kind], color=colour, label=one.searcher)
-        panel.set(title=case, xlabel="evaluations", ylabel="regret", xscale="log", yscale="log")
+                shown = np.where(np.isfinite(one.mean), np.maximum(one.mean, 1e-3), np.nan)
+                panel.plot(at, shown, _STYLES[one.kind], color=colour, label=one.searcher)
+        panel.set(title=case, xlabel="full trainings", ylabel="regret", xscale="log", yscale="log")
         panel.grid(alpha=0.3)
     for panel in axes.ravel()[len(cases) :]:
         panel.set_visible(False)

@@ -9,7 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 
 from predictor.errors import BenchmarkError
 
+_CLOSE = 1e-6
+
 
 @dataclass(frozen=True)
 class SearchResult:
-    """One search: the values that it measured, in order.
+    """One search: the values of full trainings that it measured, in order.
 
-    A search ends when it has found the table's best, so `values` may be shorter than `budget`: nothing better can follow.
+    `costs` is what had been spent by each of them, in full trainings, where smaller budgets were used besides; empty where they
+    were not, and every value cost one. A search ends when it has found the table's best, so `values` may be fewer than `budget`:
+    nothing better can follow.
     """
 
     view: str
@@ -38,21 +42,24 @@ class SearchResult:
     sign: float  # +1 when larger values are better
     values: list[float]
     seconds: float
+    costs: list[float] = field(default_factory=list)
 
     def regret(self, num_evaluations: int) -> float:
-        """How far the best of the first evaluations is from the table's best, in the metric's unit."""
-        seen = self.sign * np.array(self.values[:num_evaluations])
-        return float(self.sign * self.optimum - seen.max(initial=-np.inf))
+        """How far the best of what that many full trainings cost is from the table's best, in the metric's unit; infinite if
+        nothing was trained in full by then."""
+        return float(self.regrets(num_evaluations)[-1])
 
     def regrets(self, budget: int) -> NDArray[np.float64]:  # (budget,)
-        """After each number of evaluations; a search that ended goes on with what it had."""
-        best = np.maximum.accumulate(self.sign * np.array(self.values))
-        padded = np.concatenate([best, np.full(max(budget - len(best), 0), best[-1])])[:budget]
-        return np.asarray(self.sign * self.optimum - padded)
+        """After the cost of each number of full trainings; a search that ended goes on with what it had."""
+        costs = np.array(self.costs or range(1, len(self.values) + 1), dtype=np.float64)
+        best = np.maximum.accumulate(np.concatenate([[-np.inf], self.sign * np.array(self.values)]))
+        known = np.searchsorted(costs, np.arange(1, budget + 1) + _CLOSE, side="right")  # values by then
+        return np.asarray(self.sign * self.optimum - best[known])
 
 
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "list[float]": pa.list_(pa.float64())}
-_SCHEMA = pa.schema([(field.name, _TYPES[str(field.type)]) for field in fields(SearchResult)])
+_SCHEMA = pa.schema([(one.name, _TYPES[str(one.type)]) for one in fields(SearchResult)])
+_WITHOUT_COSTS = [name for name in _SCHEMA.names if name != "costs"]  # as files were before there were any
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def _read(path: Path) -> Sequence[SearchResult]:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
         raise BenchmarkError(f"expected results in {path}, got what is no Parquet file: {error}") from error
-    if table.schema.names != _SCHEMA.names:
+    if table.schema.names not in (_SCHEMA.names, _WITHOUT_COSTS):
         return ()  # of an earlier form: to be computed anew
     return [SearchResult(**row) for row in table.to_pylist()]
 

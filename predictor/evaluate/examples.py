@@ -45,6 +45,23 @@ class Examples:
         """Those of these rows."""
         return Examples(self.images[rows], self.labels[rows])
 
+    def balanced(self, count: int, seed: int = 0) -> Examples:
+        """So many of them, of every class as many as of the others where it has them; a smaller draw is part of a larger.
+
+        Raises:
+            EvaluationError: if there are not so many.
+        """
+        if not 1 <= count <= len(self):
+            raise EvaluationError(f"expected a number of images from 1 to {len(self):,}, got {count:,}")
+        labels = self.labels.numpy()
+        shuffled = np.random.default_rng(seed).permutation(len(labels))
+        rank = np.empty(len(labels), dtype=np.int64)  # within its class
+        for number in np.unique(labels):
+            rows = shuffled[labels[shuffled] == number]
+            rank[rows] = np.arange(len(rows))
+        order = shuffled[np.argsort(rank[shuffled], kind="stable")]
+        return self.chosen(torch.from_numpy(np.sort(order[:count])))
+
 
 @dataclass(frozen=True)
 class SplitDataset:

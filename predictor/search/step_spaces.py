@@ -27,5 +27,5 @@ def steps_of(problem: SearchProblem, strategy: str) -> Stepwise:
 def _refusal(problem: SearchProblem, strategy: str) -> str:
     return (
         f"{strategy}: expected a space whose architectures come from decisions, which it takes one after another, "
-        f"got {problem.space.name}, whose architectures are graphs without any"
+        f"got {problem.space.name}, which tells none (its architectures are graphs, or only some of them are listed)"
     )

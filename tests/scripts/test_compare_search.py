@@ -63,3 +63,19 @@ def test_versions_that_are_missing_are_named(run, capsys) -> None:
     printed = capsys.readouterr().out
     assert "p2_nasbench201" in printed
     assert "missing: the version of training p2_nasbench201" in printed
+
+
+def test_strategies_of_several_fidelities_are_rows_and_what_fits_nobody_is_named(run, tmp_path, capsys) -> None:
+    assert run("--view", "task", "--seeds", "1", "--searchers", "asha", "hyperband") == 0
+
+    found = SearchResults(tmp_path / "results").load()
+    assert {one.searcher for one in found} == {"asha", "hyperband"}
+    assert all(one.costs and one.costs[-1] <= 12.0 + 1e-6 for one in found)
+    assert run("--searchers", "bandit") == 2
+    assert "got 'bandit'" in capsys.readouterr().err
+
+
+def test_who_cannot_search_a_table_is_named(run, capsys) -> None:
+    assert run("--view", "task", "--seeds", "1", "--searchers", "random", "q_learning") == 0
+
+    assert "nasbench201/digits/accuracy goes without q_learning" in capsys.readouterr().out

@@ -182,3 +182,15 @@ def test_what_other_packages_do_wrong_is_told_by_their_name(name: str, message: 
 def test_examples_are_as_many_as_their_labels() -> None:
     with pytest.raises(EvaluationError, match=r"as many labels, got \(2, 1, 2, 2\) with \(3,\)"):
         Examples(torch.zeros(2, 1, 2, 2), torch.zeros(3, dtype=torch.int64))
+
+
+def test_a_balanced_draw_has_as_many_of_each_class_and_grows() -> None:
+    examples = Examples(torch.zeros(10, 1, 2, 2), torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1, 2]))
+
+    small, large = examples.balanced(5), examples.balanced(8)
+
+    assert torch.bincount(small.labels).tolist() == [2, 2, 1]
+    assert torch.bincount(large.labels).tolist() == [5, 2, 1]
+    for count in (0, 11):
+        with pytest.raises(EvaluationError, match="from 1 to 10"):
+            examples.balanced(count)
