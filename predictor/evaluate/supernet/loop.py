@@ -33,11 +33,16 @@ class TrainingCheckpoints:
     last: bytes | None = None
 
 
+def _nothing() -> None:
+    pass
+
+
 class EpochLoop(ABC):
     """Trains epoch by epoch. Belongs to one thread.
 
     A leaf sets what it learns before the first epoch: `network`, `optimizers`, and in `learned` the tensors that are not the
-    network's. All randomness is the generator's, so that what it was tells all that is to come.
+    network's. All randomness is the generator's, so that what it was tells all that is to come. A leaf calls `on_batch` after
+    every batch; whatever that raises ends the training there, and the epoch that was begun is lost.
     """
 
     network: nn.Module
@@ -48,6 +53,7 @@ class EpochLoop(ABC):
         self.num_epochs, self.device = num_epochs, device
         self.generator = torch.Generator().manual_seed(seed)
         self.history: list[Record] = []
+        self.on_batch: Callable[[], None] = _nothing
 
     @property
     def epoch(self) -> int:
