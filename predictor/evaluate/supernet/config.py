@@ -46,7 +46,7 @@ class DartsConfig:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise SearchError(f"expected the order to be one of {', '.join(get_args(Order))}, got {self.order!r}")
+            raise SearchError(f"expected the order to be one of {', '.join(get_args(Order))}, got {self.order!r:.80}")
         check_whole(SearchError, {"epochs": self.epochs}, 1)
         check_whole(SearchError, {"batch_size": self.batch_size}, 2)
         check_whole(SearchError, {"warmup_epochs": self.warmup_epochs, "seed": self.seed})

@@ -53,7 +53,7 @@ def darts_config(document: Mapping[str, Any]) -> DartsConfig:
             if name in settings and not (settings[name] is None and name in _MAY_BE_NONE):
                 settings[name] = part(**_known(part, settings[name]))
         return DartsConfig(**_known(DartsConfig, settings))
-    except (TypeError, ValueError, EvaluationError) as error:
+    except (TypeError, ValueError, OverflowError, EvaluationError) as error:
         raise SearchError(f"expected settings of a differentiable search: {error}") from error
 
 

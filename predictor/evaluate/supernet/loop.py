@@ -185,14 +185,14 @@ def check_at_least(
     for name, value in values.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not is_number or value < least or (strict and value == least):
-            raise error(f"expected {name} to be {'above' if strict else 'at least'} {least:g}, got {value!r}")
+            raise error(f"expected {name} to be {'above' if strict else 'at least'} {least:g}, got {value!r:.80}")
 
 
 def check_whole(error: type[SearchError] | type[EvaluationError], values: Mapping[str, object], least: int = 0) -> None:
     """Raises the named error for the first value that is not a whole number of at least `least`."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise error(f"expected {name} to be a whole number of at least {least}, got {value!r}")
+            raise error(f"expected {name} to be a whole number of at least {least}, got {value!r:.80}")
 
 
 def accuracy_percent(correct: Sequence[Tensor]) -> float:
