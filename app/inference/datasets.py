@@ -39,8 +39,8 @@ class DatasetCatalogue:
             NotReadyError: if the folder cannot be read.
         """
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            form = "a name of letters, digits, _ and -, 64 at most"
-            raise InvalidContentError(f"expected {form}, under dataset, got {name!r:.80}; there are {self._shown()}")
+            form = "the name of a data set (letters, digits, _ and -, 64 at most)"
+            raise InvalidContentError(f"expected {form}, got {name!r:.80}; there are {self._shown()}")
         if name in _without_files():
             return name
         files = self._files()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -139,10 +139,12 @@ def _check_size(space: SearchSpace, config: DartsConfig) -> None:
         raise InvalidContentError(
             f"expected at most {MAX_CELLS} cells (stack.cells_per_stage × stack.num_stages), got {num_cells}"
         )
-    num_parameters = predictor.supernet_parameters(space, config)
+    # What is retrained has no partial channels: it may be larger than the supernet that it was chosen from.
+    whole = replace(config, stack=replace(config.stack, partial_channels=1))
+    num_parameters = predictor.supernet_parameters(space, whole)
     if num_parameters > MAX_PARAMETERS:
         raise InvalidContentError(
-            f"expected a supernet of at most {MAX_PARAMETERS:,} weights, got {num_parameters:,}: take fewer "
+            f"expected a supernet of at most {MAX_PARAMETERS:,} weights at its full width, got {num_parameters:,}: take fewer "
             "stack.stem_channels, stack.num_stages or stack.cells_per_stage"
         )
 

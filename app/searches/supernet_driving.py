@@ -28,7 +28,7 @@ from app.searches.held import HeldSearch
 from app.settings import Settings
 from app.tables import SearchRecord, TaskRecord
 
-_READING = "reading images"
+_READING, _BEGINNING = "reading images", "searching"
 _SLICE_SECONDS = 300.0  # after which others have their turn: going on costs seconds, for the images have to be read
 
 
@@ -62,6 +62,7 @@ class SupernetDriver:
             pass  # its time begins
         descent = _Descent(held, progress, search)
         made = SupernetSearch(asked, self._datasets.source(asked.dataset))
+        progress.report(100.0 * held.done, _BEGINNING if kept is None else kept.details["stage"])
         result = made.run(descent.take, None if kept is None else kept.content, held.check)
         ending = _ending(result, descent.ending)
         return lambda session: _conclude(session, _Ended(search.id, tasks[0].id, asked, result, ending))

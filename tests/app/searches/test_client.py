@@ -211,6 +211,6 @@ def test_commands_search_by_gradient_without_a_budget(
     assert written.stdout == f"evaluation 1 written to {file}\n"
     assert "class" in file.read_text()
     refused = run("start", "--task", "digits", "--strategy", "darts", "--setting", "dataset=../digits")
-    assert (refused.exit_code, "body.settings.dataset: expected a name of letters" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "body.settings.dataset: expected the name of a data set" in refused.stderr) == (1, True)
     unlimited = run("start", "--task", "digits", "--strategy", "random")
     assert (unlimited.exit_code, "body.budget: expected evaluations, seconds or both" in unlimited.stderr) == (1, True)

@@ -438,7 +438,14 @@ def test_what_makes_no_sense_for_a_supernet_is_named_and_nothing_is_stored(
         ({"retraining": None}, "expected an object with epochs"),
         ({"stack": {"stem_channels": 65}}, "expected stack.stem_channels from 1 to 64, got 65"),
         ({"stack": {"cells_per_stage": 7, "num_stages": 3}}, "expected at most 20 cells .* got 21"),
-        ({"stack": {"stem_channels": 64, "cells_per_stage": 4, "num_stages": 5}}, "at most 8,000,000 weights, got"),
+        (
+            {"stack": {"stem_channels": 64, "cells_per_stage": 4, "num_stages": 5}},
+            "at most 8,000,000 weights at its full",
+        ),
+        (
+            {"stack": {"stem_channels": 64, "cells_per_stage": 4, "num_stages": 5, "partial_channels": 64}},
+            "at most 8,000,000 weights at its full width, got",
+        ),
         ({"stack": {"stem_channels": 8, "partial_channels": 3}}, "to be divided by partial_channels"),
         ({"order": "third"}, "expected the order to be one of first, second, second_exact, got 'third'"),
         ({"early_stopping": {"window": 1.5}}, "window of early stopping to be a whole number"),
