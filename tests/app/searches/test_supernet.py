@@ -397,71 +397,70 @@ def test_a_data_set_that_a_worker_does_not_have_or_that_has_changed_fails_the_se
     assert "expected a checkpoint of the same space, data set and settings" in show(search_id)["error"]
 
 
-@pytest.mark.parametrize(
-    ("changes", "location", "message"),
-    [
-        ({"objectives": [{"task": "cells"}, {"task": "other"}]}, ["objectives"], "expected one task with the strategy"),
-        ({"objectives": [{"task": "graphs"}]}, ["settings"], "expected a search space of cells"),
-        (
-            {"objectives": [{"task": "cells", "direction": "minimize"}]},
-            ["objectives", 0, "direction"],
-            "expected no direction but the task's own with darts, got minimize",
-        ),
-        ({"mode": "guided"}, ["mode"], "expected measured, or none, with the strategy darts, got guided"),
-        ({"evaluator": "trials"}, ["evaluator"], "expected supernet, or none, with the strategy darts, got trials"),
-        ({"budget": {"evaluations": 9}}, ["budget"], "for the epochs are its length, with the strategy darts"),
-        ({"budget": {"seconds": 604_801}}, ["budget"], "expected at most 604800 seconds"),
-        ({"constraints": ["params<=9"]}, ["constraints"], "expected no constraints with the strategy darts, got 1"),
-        ({"start": ["x"]}, ["start"], "expected no architectures to begin with"),
-        ({"parallel": 2}, ["parallel"], "expected nothing, for it is one training, with the strategy darts, got 2"),
-        ({"strategy": "random", "evaluator": "supernet"}, ["evaluator"], "expected supernet with the strategy darts"),
-        ({"strategy": "random"}, ["budget"], "expected evaluations, seconds or both, got no budget"),
-        ({"strategy": "drats"}, ["strategy"], "asha, darts, got 'drats'"),
-    ],
-)
+UNSUITED: list[tuple[Document, list[Any], str]] = [
+    ({"objectives": [{"task": "cells"}, {"task": "other"}]}, ["objectives"], "expected one task with the strategy"),
+    ({"objectives": [{"task": "graphs"}]}, ["settings"], "expected a search space of cells"),
+    (
+        {"objectives": [{"task": "cells", "direction": "minimize"}]},
+        ["objectives", 0, "direction"],
+        "expected no direction but the task's own with darts, got minimize",
+    ),
+    ({"mode": "guided"}, ["mode"], "expected measured, or none, with the strategy darts, got guided"),
+    ({"evaluator": "trials"}, ["evaluator"], "expected supernet, or none, with the strategy darts, got trials"),
+    ({"budget": {"evaluations": 9}}, ["budget"], "for the epochs are its length, with the strategy darts"),
+    ({"budget": {"seconds": 604_801}}, ["budget"], "expected at most 604800 seconds"),
+    ({"constraints": ["params<=9"]}, ["constraints"], "expected no constraints with the strategy darts, got 1"),
+    ({"start": ["x"]}, ["start"], "expected no architectures to begin with"),
+    ({"parallel": 2}, ["parallel"], "expected nothing, for it is one training, with the strategy darts, got 2"),
+    ({"strategy": "random", "evaluator": "supernet"}, ["evaluator"], "expected supernet with the strategy darts"),
+    ({"strategy": "random"}, ["budget"], "expected evaluations, seconds or both, got no budget"),
+    ({"strategy": "drats"}, ["strategy"], "asha, darts, got 'drats'"),
+]
+
+
 def test_what_makes_no_sense_for_a_supernet_is_named_and_nothing_is_stored(
-    client: TestClient, task: Any, post_task: Any, post: Any, changes: Document, location: list[Any], message: str
+    client: TestClient, task: Any, post_task: Any, post: Any, subtests: pytest.Subtests
 ) -> None:
     post_task("other")
     post_task("graphs", search_space="graph")
-    check_refused(client, post(**changes), location, message)
+    for changes, location, message in UNSUITED:
+        with subtests.test(changes=changes):
+            check_refused(client, post(**changes), location, message)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"epoch": 3}, "expected settings among epochs, .* got 'epoch'"),
-        ({"epochs": 0}, "expected epochs to be a whole number of at least 1, got 0"),
-        ({"epochs": 601}, "expected epochs from 1 to 600, got 601"),
-        ({"epochs": True}, "expected epochs to be a whole number"),
-        ({"retraining": {"epochs": 601}}, "expected retraining.epochs from 0 to 600, got 601"),
-        ({"retraining": None}, "expected an object with epochs"),
-        ({"stack": {"stem_channels": 65}}, "expected stack.stem_channels from 1 to 64, got 65"),
-        ({"stack": {"cells_per_stage": 7, "num_stages": 3}}, "expected at most 20 cells .* got 21"),
-        (
-            {"stack": {"stem_channels": 64, "cells_per_stage": 4, "num_stages": 5}},
-            "at most 8,000,000 weights at its full",
-        ),
-        (
-            {"stack": {"stem_channels": 64, "cells_per_stage": 4, "num_stages": 5, "partial_channels": 64}},
-            "at most 8,000,000 weights at its full width, got",
-        ),
-        ({"stack": {"stem_channels": 8, "partial_channels": 3}}, "to be divided by partial_channels"),
-        ({"order": "third"}, "expected the order to be one of first, second, second_exact, got 'third'"),
-        ({"early_stopping": {"window": 1.5}}, "window of early stopping to be a whole number"),
-        ({"batch_size": 513}, "expected batch_size from 2 to 512, got 513"),
-        ({"learning_rate": 11}, "expected learning_rate from 0 to 10, got 11"),
-        ({"normalises_edges": "yes"}, "expected normalises_edges to be true or false"),
-        ({"seed": 4}, None),
-    ],
-)
+WRONG_DOCUMENTS: list[tuple[Document, str]] = [
+    ({"epoch": 3}, "expected settings among epochs, .* got 'epoch'"),
+    ({"epochs": 0}, "expected epochs to be a whole number of at least 1, got 0"),
+    ({"epochs": 601}, "expected epochs from 1 to 600, got 601"),
+    ({"epochs": True}, "expected epochs to be a whole number"),
+    ({"retraining": {"epochs": 601}}, "expected retraining.epochs from 0 to 600, got 601"),
+    ({"retraining": None}, "expected an object with epochs"),
+    ({"stack": {"stem_channels": 65}}, "expected stack.stem_channels from 1 to 64, got 65"),
+    ({"stack": {"cells_per_stage": 7, "num_stages": 3}}, "expected at most 20 cells .* got 21"),
+    (
+        {"stack": {"stem_channels": 64, "cells_per_stage": 4, "num_stages": 5}},
+        "at most 8,000,000 weights at its full",
+    ),
+    (
+        {"stack": {"stem_channels": 64, "cells_per_stage": 4, "num_stages": 5, "partial_channels": 64}},
+        "at most 8,000,000 weights at its full width, got",
+    ),
+    ({"stack": {"stem_channels": 8, "partial_channels": 3}}, "to be divided by partial_channels"),
+    ({"order": "third"}, "expected the order to be one of first, second, second_exact, got 'third'"),
+    ({"early_stopping": {"window": 1.5}}, "window of early stopping to be a whole number"),
+    ({"batch_size": 513}, "expected batch_size from 2 to 512, got 513"),
+    ({"learning_rate": 11}, "expected learning_rate from 0 to 10, got 11"),
+    ({"normalises_edges": "yes"}, "expected normalises_edges to be true or false"),
+]
+
+
 def test_documents_that_ask_for_something_else_or_for_too_much_are_refused(
-    client: TestClient, task: Any, post: Any, changes: Document, message: str | None
+    client: TestClient, task: Any, post: Any, subtests: pytest.Subtests
 ) -> None:
-    if message is None:
-        check_refused(client, post(changes), ["seed"], "got 3 beside 4 in settings")
-    else:
-        check_refused(client, post(changes), ["settings"], message)
+    for changes, message in WRONG_DOCUMENTS:
+        with subtests.test(changes=changes):
+            check_refused(client, post(changes), ["settings"], message)
+    check_refused(client, post({"seed": 4}), ["seed"], "got 3 beside 4 in settings")
 
 
 def check_refused(client: TestClient, answer: Any, location: list[Any], message: str) -> None:
@@ -473,30 +472,29 @@ def check_refused(client: TestClient, answer: Any, location: list[Any], message:
     assert client.get("/v1/jobs?kind=supernet").json()["items"] == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../few_digits",
-        "few_digits.npz",
-        "/etc/passwd",
-        "..",
-        "",
-        "few digits",
-        "-rf",
-        "x" * 65,
-        "linked_out",
-        "linked_nowhere",
-        "linked_in_a_circle",
-        "a_folder",
-        "text",
-        "nested/few_digits",
-        None,
-        7,
-        ["few_digits"],
-    ],
-)
+NO_DATASETS: list[object] = [
+    "../few_digits",
+    "few_digits.npz",
+    "/etc/passwd",
+    "..",
+    "",
+    "few digits",
+    "-rf",
+    "x" * 65,
+    "linked_out",
+    "linked_nowhere",
+    "linked_in_a_circle",
+    "a_folder",
+    "text",
+    "nested/few_digits",
+    None,
+    7,
+    ["few_digits"],
+]
+
+
 def test_data_sets_are_names_of_the_listing_and_nothing_else(
-    client: TestClient, folder: Path, task: Any, post: Any, name: object
+    client: TestClient, folder: Path, task: Any, post: Any, subtests: pytest.Subtests
 ) -> None:
     outside = folder.parent / "outside.npz"
     outside.write_bytes((folder / "few_digits.npz").read_bytes())
@@ -510,7 +508,9 @@ def test_data_sets_are_names_of_the_listing_and_nothing_else(
     (folder / "linked_inside.npz").symlink_to(folder / "few_digits.npz")
 
     there = "digits, photo_regions, breast_cancer, iris, wine, few_digits, linked_inside"
-    check_refused(client, post({"dataset": name}), ["settings", "dataset"], there)
+    for name in NO_DATASETS:
+        with subtests.test(name=name):
+            check_refused(client, post({"dataset": name}), ["settings", "dataset"], there)
 
 
 def test_without_a_folder_there_are_only_the_data_sets_that_need_no_file() -> None:
