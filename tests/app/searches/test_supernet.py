@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from event_streams import read
 from sqlalchemy import select, update
 
-from app.tables import JobCheckpointRecord, JobRecord, utc_now
+from app.tables import JobCheckpointRecord, JobRecord, WebhookDeliveryRecord, utc_now
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -154,6 +155,7 @@ def num_checkpoints(database: Database) -> int:
 def test_a_search_trains_chooses_retrains_and_observes_what_it_found(
     client: TestClient, database: Database, task: Any, begin: Any, show: Any, train: Any
 ) -> None:
+    client.post("/v1/webhooks", json={"url": "https://example.com/hook", "events": ["search.finished"]})
     search_id = begin()
     queued = show(search_id)
     assert (queued["state"], queued["mode"], queued["evaluator"]) == ("queued", "measured", "supernet")
@@ -186,6 +188,9 @@ def test_a_search_trains_chooses_retrains_and_observes_what_it_found(
     assert [one["source"] for one in evaluated] == ["supernet"] * 3 + ["training"]
     assert [one["genotype"] for one in evaluated[:3]] == [one["genotype"] for one in epochs[:3]]
     assert num_checkpoints(database) == 0, "removed when the search has ended"
+    with database.read() as session:
+        (delivery,) = session.scalars(select(WebhookDeliveryRecord.body)).all()
+    assert json.loads(delivery)["data"]["result"]["best_value"] == best["value"]
 
 
 def test_a_task_about_something_else_observes_nothing(
