@@ -45,12 +45,17 @@ def start(
     evaluations: Annotated[int | None, typer.Option(min=1, help="End after so many evaluations.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End after so much time.")] = None,
     mode: Annotated[
-        Literal["measured", "forecast", "guided"], typer.Option(help="What the strategy hears of.")
-    ] = "guided",
-    evaluator: Annotated[
-        Literal["trials", "table", "forecast"] | None, typer.Option(help="Where values come from; as the mode says.")
+        Literal["measured", "forecast", "guided"] | None,
+        typer.Option(help="What the strategy hears of; left out: guided, and with darts measured."),
     ] = None,
-    setting: Annotated[list[str] | None, typer.Option(help="Such as population=20; may be repeated.")] = None,
+    evaluator: Annotated[
+        Literal["trials", "table", "forecast", "supernet"] | None,
+        typer.Option(help="Where values come from; as mode and strategy say."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as population=20, or with darts dataset=digits; may be repeated."),
+    ] = None,
     constraint: Annotated[list[str] | None, typer.Option(help="Such as 'latency_ms<=12'; may be repeated.")] = None,
     begin: Annotated[list[str] | None, typer.Option(help="An architecture to begin with; may be repeated.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, help="How many evaluations are out at once.")] = None,
@@ -172,7 +177,8 @@ def best(
         elif out is None:
             typer.echo(text)
         else:
-            typer.echo(f"evaluation {answer['number']} with {_numbers(answer['values'])} written to {out}")
+            worth = f" with {_numbers(answer['values'])}" if answer["values"] else ""
+            typer.echo(f"evaluation {answer['number']}{worth} written to {out}")
 
 
 @search_app.command("pareto")
@@ -215,6 +221,11 @@ def _follow(client: Client, search_id: int, after: str | None, *, as_json: bool)
 
 def _line(event: dict[str, Any]) -> str:
     kind, data = event["event"], event["data"]
+    if kind == "epoch":
+        accuracies = (data.get("validation_accuracy_percent"), data.get("accuracy_percent"))
+        reached = "".join(f", {one:.2f} % right" for one in accuracies if one is not None)
+        done = f"epoch {data['epoch']} of {data['num_epochs']}"
+        return f"{data['percent']:>5.1f}%  {data['stage']}, {done}: loss {data['train_loss']:.4g}{reached}  {data['genotype']}"
     if kind == "proposed":
         return f"{data['number']:>6}  proposed   {data['genotype']}  ({data['origin']})"
     if kind == "evaluated":
@@ -235,7 +246,8 @@ def _say(document: dict[str, Any]) -> None:
     best = document["best"]
     if best is not None:
         units = ", ".join(f"{one['task']} [{one['unit']}]" for one in document["objectives"])
-        typer.echo(f"best {_numbers(best['values'])} of {units}, evaluation {best['number']}: {best['genotype']}")
+        worth = "found" if best["values"] is None else f"best {_numbers(best['values'])} of {units}"
+        typer.echo(f"{worth}, evaluation {best['number']}: {best['genotype']}")
 
 
 def _say_state(document: dict[str, Any], as_json: bool) -> None:

@@ -28,13 +28,14 @@ class SearchRequests(Requests[AnswerT, ItemsT]):
         idempotency_key: str | None = None,
         **members: Any,
     ) -> AnswerT:
-        """Starts a search of one or several tasks within a budget; one, however often the call has to be made.
+        """Starts a search of one or several tasks within a budget, which `darts` alone does not need; one, however often the
+        call has to be made.
 
         `members` may have mode, evaluator, settings, constraints, start, parallel, seed and description, or objectives with
         directions of their own in the place of tasks.
         """
         names = [tasks] if isinstance(tasks, str) else list(tasks)
-        budget = {"evaluations": evaluations, "seconds": seconds}
+        budget = None if evaluations is seconds is None else {"evaluations": evaluations, "seconds": seconds}
         body = {"objectives": [{"task": one} for one in names], "strategy": strategy, "budget": budget, **members}
         return self._create("/v1/searches", body, idempotency_key)
 

@@ -20,6 +20,7 @@ from app import clock, migration
 from app.database import Database
 from app.errors import AppError
 from app.inference import version_of
+from app.inference.datasets import DatasetCatalogue
 from app.inference.devices import gpu_names
 from app.settings import Settings, contradictions, unknown_variables
 from app.tables import AliasRecord, JobRecord, ModelVersionRecord, utc_now
@@ -50,7 +51,7 @@ def is_ill(findings: Sequence[Finding], *, strict: bool) -> bool:
 
 def examined(settings: Settings) -> list[Finding]:
     """All findings. Checks that need the database are left out where it cannot be reached."""
-    found = [*_versions(), *_gpu(), *_settings(settings), *_disk(settings)]
+    found = [*_versions(), *_gpu(), *_settings(settings), *_datasets(settings), *_disk(settings)]
     file = _sqlite_file(settings)
     if file is not None and not file.exists():
         advice = "Start `archcast serve`, which makes one, or set ARCHCAST_DATA_DIR or ARCHCAST_DATABASE_URL."
@@ -97,6 +98,16 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("settings", "warning", message, advice)
     if not wrong:
         yield Finding("settings", "ok", "they agree with each other")
+
+
+def _datasets(settings: Settings) -> Iterator[Finding]:
+    if settings.datasets is None:
+        return
+    try:
+        yield Finding("data sets", "ok", ", ".join(DatasetCatalogue(settings.datasets).names()))
+    except AppError as error:
+        advice = "Make the folder readable here and wherever jobs of the kind supernet run, or unset ARCHCAST_DATASETS."
+        yield Finding("data sets", "error", str(error), advice)
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

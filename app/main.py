@@ -21,6 +21,7 @@ from app.idempotency.middleware import IdempotencyMiddleware
 from app.idempotency.service import IdempotencyService
 from app.idempotency.sweeper import KeySweeper
 from app.inference import Inference
+from app.inference.datasets import DatasetCatalogue
 from app.metrics.registry import add_shared, new_registry
 from app.middleware import BodyLimitMiddleware, RequestIdMiddleware
 from app.model_versions import service as model_versions
@@ -67,7 +68,8 @@ def create_app(
     app.state.predictions = PredictionService(settings, app.state.database, app.state.inference)
     app.state.candidates = CandidateService(settings, app.state.database, app.state.inference)
     app.state.suggestions = SuggestionService(settings, app.state.database, app.state.inference, app.state.candidates)
-    app.state.search_planner = Planner(app.state.database, app.state.inference, app.state.candidates)
+    datasets = DatasetCatalogue(settings.datasets)
+    app.state.search_planner = Planner(app.state.database, app.state.inference, app.state.candidates, datasets)
     app.state.event_streams = EventStreams(settings, app.state.database, app.state.ending)
     app.state.onnx = OnnxReader(settings)
     app.state.advice = AdviceService(app.state.database, app.state.inference, app.state.candidates)

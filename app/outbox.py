@@ -20,7 +20,11 @@ Event = Literal[
     "model_version.promoted", "model_version.rolled_back", "drift.detected", "search.finished", "fine_tune.finished"
 ]
 EVENTS: tuple[Event, ...] = get_args(Event)
-_OF_JOBS: Mapping[str, Event] = {"fine_tune": "fine_tune.finished", "search": "search.finished"}
+_OF_JOBS: Mapping[str, Event] = {
+    "fine_tune": "fine_tune.finished",
+    "search": "search.finished",
+    "supernet": "search.finished",
+}
 
 
 def emit(session: Session, event: Event, payload: Mapping[str, Any]) -> int:

@@ -33,8 +33,9 @@ SCORE = "score"
 IMPORT = "import"
 COMPARE = "compare"
 SEARCH = "search"
+SUPERNET = "supernet"
 
-Lane = Literal["adapt", "fine_tune", "bulk", "search"]
+Lane = Literal["adapt", "fine_tune", "bulk", "search", "supernet"]
 """Jobs of one lane of a worker run one after the other, beside those of its other lanes."""
 
 
@@ -53,6 +54,7 @@ KINDS: Mapping[str, KindOptions] = {
     IMPORT: KindOptions("bulk", limit=2),
     COMPARE: KindOptions("bulk", limit=1),
     SEARCH: KindOptions("search"),
+    SUPERNET: KindOptions("supernet"),
 }
 
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})

@@ -113,6 +113,10 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='How many jobs of a kind run at once over all workers, such as {"fine_tune": 2}; 0: no limit.',
     )
+    datasets: Path | None = Field(
+        default=None,
+        description="Folder of image data sets (.npz files) that searches may name; none: only those that need no file.",
+    )
     max_scored_architectures: int = Field(
         default=1_000_000, ge=1, description="Most architectures in one bulk forecast."
     )

@@ -434,7 +434,7 @@ class SearchRecord(Table):
     strategy: Mapped[str] = mapped_column(String(64))
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     mode: Mapped[str] = mapped_column(String(16))  # measured | forecast | guided
-    evaluator: Mapped[str] = mapped_column(String(16))  # trials | table | forecast
+    evaluator: Mapped[str] = mapped_column(String(16))  # trials | table | forecast | supernet
     constraints: Mapped[list[str]] = mapped_column(JSON)
     start: Mapped[list[str]] = mapped_column(JSON)  # genotypes to begin with
     seed: Mapped[int] = mapped_column(BigInteger)
@@ -485,7 +485,7 @@ class SearchEvaluationRecord(Table):
     origin: Mapped[str] = mapped_column(Text)  # where the strategy has it from
     asked_fidelity: Mapped[float]  # as a share of the final one
     state: Mapped[str] = mapped_column(String(16))  # open | done | failed
-    source: Mapped[str | None] = mapped_column(String(16))  # trial | known | table | forecast
+    source: Mapped[str | None] = mapped_column(String(16))  # trial | known | table | forecast | …
     values: Mapped[list[float] | None] = mapped_column(JSON)  # one for each objective
     value: Mapped[float | None]  # of the first objective
     fidelity: Mapped[float | None]  # that the values are of, as a share of the final one
@@ -518,7 +518,7 @@ class SearchEventRecord(Table):
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     search_id: Mapped[int] = mapped_column(ForeignKey("searches.id"))
-    kind: Mapped[str] = mapped_column(String(16))  # created | started | evaluated | improved | paused | resumed
+    kind: Mapped[str] = mapped_column(String(16))  # created | evaluated | epoch | …
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -13,6 +13,7 @@ from app.inference import Relations, Versions, adapt_task
 from app.jobs.progress import Conclusion, Progress, Work
 from app.model_versions import comparing
 from app.searches.driving import SearchDriver
+from app.searches.supernet_driving import SupernetDriver
 from app.settings import Settings
 
 
@@ -20,6 +21,7 @@ def services(settings: Settings, database: Database, versions: Versions) -> dict
     """The work of every kind."""
     relations = Relations()
     searches = SearchDriver(settings, database, relations)
+    supernets = SupernetDriver(settings, database)
 
     def adapt(payload: Mapping[str, Any], progress: Progress) -> Conclusion:
         return adapt_task(database, versions, relations, payload["task_id"]).keep
@@ -44,4 +46,5 @@ def services(settings: Settings, database: Database, versions: Versions) -> dict
         queue.IMPORT: import_file,
         queue.COMPARE: compare,
         queue.SEARCH: searches.run,
+        queue.SUPERNET: supernets.run,
     }

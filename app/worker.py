@@ -1,8 +1,8 @@
 """Runs queued work: claims a job, runs it under a heartbeat, ends it. Any number of workers may run, on any machine.
 
 Adaptations run in this process, one after the other. Fine-tunes have a process of their own while there are any, and so have
-searches and other long work, so that they delay no adaptation and leave no memory behind. That of searches stays for a while:
-their steps are short, and what they wait for may come soon.
+searches, searches that train a supernet, and other long work, so that they delay no adaptation and leave no memory behind. That
+of searches stays for a while: their steps are short, and what they wait for may come soon.
 """
 
 from __future__ import annotations

@@ -47,12 +47,13 @@ if TYPE_CHECKING:
         value_of,
     )
     from predictor.evaluate.command_evaluator import request_document
+    from predictor.evaluate.data_sources import dataset_names
     from predictor.evaluate.network import NetworkConfig, build_network
     from predictor.evaluate.ray_evaluator import RayConfig, RayEvaluator
     from predictor.evaluate.registry import evaluator_from_json
     from predictor.evaluate.source import pytorch_source
     from predictor.evaluate.supernet.config import DartsConfig
-    from predictor.evaluate.supernet.documents import darts_config, differentiable_search
+    from predictor.evaluate.supernet.documents import darts_config, differentiable_search, supernet_parameters
     from predictor.evaluate.supernet.loop import TrainingCheckpoints
     from predictor.evaluate.supernet.one_shot import ONE_SHOT_FIDELITY, OneShotEvaluator
     from predictor.evaluate.supernet.search import DartsProgress, DartsResult, DifferentiableSearch
@@ -137,9 +138,11 @@ _HOMES = {
     "RayEvaluator": "predictor.evaluate.ray_evaluator",
     "evaluator_from_json": "predictor.evaluate.registry",
     "pytorch_source": "predictor.evaluate.source",
+    "dataset_names": "predictor.evaluate.data_sources",
     "DartsConfig": "predictor.evaluate.supernet.config",
     "darts_config": "predictor.evaluate.supernet.documents",
     "differentiable_search": "predictor.evaluate.supernet.documents",
+    "supernet_parameters": "predictor.evaluate.supernet.documents",
     "TrainingCheckpoints": "predictor.evaluate.supernet.loop",
     "ONE_SHOT_FIDELITY": "predictor.evaluate.supernet.one_shot",
     "OneShotEvaluator": "predictor.evaluate.supernet.one_shot",
@@ -299,6 +302,7 @@ __all__ = [
     "built_in_search_spaces",
     "compare",
     "darts_config",
+    "dataset_names",
     "decision_names",
     "declared_search_space",
     "differentiable_search",
@@ -325,6 +329,7 @@ __all__ = [
     "strategy_info",
     "strategy_names",
     "summarise",
+    "supernet_parameters",
     "unpack",
     "value_of",
 ]

@@ -9,6 +9,8 @@ serving     Inference, which notices new adaptations; adapting a task
 proposing   unmeasured architectures: enumerated or searched, scored, diverse
 training    fine-tuning
 searching   search strategies, and forecasts for them
+supernets   differentiable search
+datasets    image data sets that requests may name
 shipped     the evaluated architectures that come with the program
 """
 

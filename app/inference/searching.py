@@ -101,7 +101,7 @@ class StrategySummary:
 
 
 def strategy_summaries() -> list[StrategySummary]:
-    """All strategies that there are."""
+    """All strategies that are asked for architectures and told what they are worth."""
     return [
         StrategySummary(
             name, one.description, one.source, one.takes_several_objectives, one.needs_forecaster, one.settings_schema()

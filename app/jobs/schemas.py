@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.schemas import Reply
 
-JobKind = Literal["adapt", "fine_tune", "score", "import", "compare", "search"]
+JobKind = Literal["adapt", "fine_tune", "score", "import", "compare", "search", "supernet"]
 """Those of `app.queue.KINDS`, which a test compares with these."""
 JobState = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
 

@@ -11,14 +11,14 @@ from app.access.callers import CallerDep
 from app.access.task_places import TaskPlaces
 from app.dependencies import DatabaseDep
 from app.guarded_routes import Role, at_least
-from app.inference.searching import Images, strategy_summaries
+from app.inference.searching import Images
 from app.json_requests import json_router
 from app.lists import Asked, BeforeQuery, FiniteQuery, SinceQuery
 from app.pagination import Page
 from app.schemas import example, problems
 from app.searches import events, examples, exporting, service
 from app.searches.events import EventStreams
-from app.searches.planning import Planner
+from app.searches.planning import Planner, all_strategies
 from app.searches.repository import Filter
 from app.searches.schemas import (
     BestOut,
@@ -60,7 +60,7 @@ _LINKS = dict.fromkeys(
 )
 @at_least(Role.READER)
 def list_search_strategies() -> StrategiesOut:
-    return StrategiesOut(items=[StrategyOut.model_validate(one) for one in strategy_summaries()])
+    return StrategiesOut(items=[StrategyOut.model_validate(one) for one in all_strategies()])
 
 
 @router.post(
@@ -86,6 +86,7 @@ def create_search(
             openapi_examples={
                 "on forecasts": {"value": examples.REQUEST_EXAMPLE},
                 "guided": {"value": examples.GUIDED_REQUEST_EXAMPLE},
+                "by gradient": {"value": examples.SUPERNET_REQUEST_EXAMPLE},
             }
         ),
     ],
@@ -198,8 +199,8 @@ def cancel_search(database: DatabaseDep, caller: CallerDep, search_id: SearchId)
     "/searches/{search_id}/events",
     summary="Follow a search",
     description="Server-sent events, from the first on or, with `Last-Event-ID`, from the one after it, at any replica: "
-    "`created`, `proposed`, `evaluated`, `improved` (a new best), `paused`, `resumed`, and `end` when the search has ended, "
-    "after which the stream ends. Comments say that it is still there. It closes after an hour at the latest: come back with "
+    "`created`, `proposed`, `evaluated`, `improved` (a new best), `epoch` (of darts: losses, accuracies, what is chosen), `paused`, "
+    "`resumed`, and `end` when the search has ended, after which the stream ends. Comments say that it is still there. It closes after an hour at the latest: come back with "
     "the last id, as `EventSource` does by itself.",
     response_class=StreamingResponse,
     responses={

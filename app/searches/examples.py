@@ -22,6 +22,21 @@ GUIDED_REQUEST_EXAMPLE: dict[str, Any] = {
     "constraints": ["params<=500000"],
     "parallel": 4,
 }
+SUPERNET_REQUEST_EXAMPLE: dict[str, Any] = {
+    "objectives": [{"task": "digits-accuracy"}],
+    "strategy": "darts",
+    "settings": {
+        "dataset": "digits",
+        "epochs": 20,
+        "order": "second",
+        "stack": {"stem_channels": 8, "partial_channels": 4},
+        "normalises_edges": True,
+        "warmup_epochs": 6,
+        "retraining": {"epochs": 9},
+    },
+    "budget": {"seconds": 86400.0},
+    "seed": 7,
+}
 OBJECTIVE_EXAMPLE = {
     "task": "digits-accuracy", "metric": "accuracy", "unit": "fraction", "direction": "maximize",
 }  # fmt: skip
@@ -145,7 +160,7 @@ EVENT_SCHEMA: dict[str, Any] = {
         "id": {"type": "string", "description": "For Last-Event-ID. The last event, `end`, has none."},
         "event": {
             "type": "string",
-            "enum": ["created", "proposed", "evaluated", "improved", "paused", "resumed", "end"],
+            "enum": ["created", "proposed", "evaluated", "improved", "epoch", "paused", "resumed", "end"],
         },
         "data": {"type": "string", "description": "A document as JSON."},
     },

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from app.database import Database
 from app.jobs.progress import JobStoppedError, JobSuspendedError, Progress
 from app.searches import recording, repository, service
 from app.searches.recording import Entry
-from app.tables import SearchRecord
+from app.tables import JobRecord, SearchRecord
 
 _YIELD_SECONDS = 0.05  # after which a search goes on that let others have their turn
 
@@ -45,8 +46,18 @@ class Budget:
         return None
 
 
+@dataclass(frozen=True)
+class Writing:
+    """A transaction that holds the search and its job."""
+
+    session: Session
+    search: SearchRecord
+    job: JobRecord
+
+
 class HeldSearch:
-    """Belongs to one thread. Its counts are those of the last commit."""
+    """Belongs to one thread. Its counts are those of the last commit; `done` is a share of the work that is known to be done,
+    where that does not follow from the budget."""
 
     def __init__(
         self, database: Database, progress: Progress, search: SearchRecord, seconds: float, is_maximized: bool
@@ -55,6 +66,7 @@ class HeldSearch:
         self.budget = Budget(search.max_evaluations, search.max_seconds)
         self.num_proposed, self.num_evaluated = search.num_proposed, search.num_evaluated
         self.is_paused = search.is_paused
+        self.done = 0.0
         self._database = database
         self._progress = progress
         self._is_maximized = is_maximized
@@ -85,21 +97,30 @@ class HeldSearch:
         Raises:
             JobStoppedError: if the worker does not hold the job any more, or it was cancelled.
         """
-        job = self._progress.store.job
+        with self.writing(stage, prepare) as held:
+            recording.write(held.session, held.search, entries, self._is_maximized, tells_proposals=tells_proposals)
+            link(held.session)
+            held.search.strategy_state = state
+            counts = {"num_proposed": held.search.num_proposed, "num_evaluated": held.search.num_evaluated}
+            queue.save_checkpoint(held.session, self._progress.store.job, counts)
+
+    @contextmanager
+    def writing(self, stage: str, prepare: Prepared = _nothing) -> Iterator[Writing]:
+        """What is written in it is kept together, or nothing of it. `prepare` comes before the job is locked.
+
+        Raises:
+            JobStoppedError: if the worker does not hold the job any more, or it was cancelled.
+        """
         with self._database.write() as session:
             prepare(session)
-            record = queue.held(session, job)
+            record = queue.held(session, self._progress.store.job)
             if record is None or record.cancel_requested:
                 self._progress.cancel()
                 raise JobStoppedError
             search = repository.refreshed(session, self.id)
             service.count_time(session, search, begins=not search.is_paused)
-            recording.write(session, search, entries, self._is_maximized, tells_proposals=tells_proposals)
-            link(session)
-            search.strategy_state = state
-            counts = {"num_proposed": search.num_proposed, "num_evaluated": search.num_evaluated}
-            queue.save_checkpoint(session, job, counts)
-            recording.note_progress(search, record, stage)
+            yield Writing(session, search, record)
+            recording.note_progress(search, record, stage, self.done)
         self.num_proposed, self.num_evaluated = search.num_proposed, search.num_evaluated
         self.is_paused = search.is_paused
         self._seconds, self._since = search.seconds_before, time.monotonic()
@@ -121,7 +142,7 @@ class HeldSearch:
             self.is_paused = search.is_paused
             if not is_idle(session, search):
                 return
-            recording.note_progress(search, record, stage)
+            recording.note_progress(search, record, stage, self.done)
             queue.suspend(session, job, seconds)
         raise JobSuspendedError
 
@@ -132,9 +153,10 @@ class HeldSearch:
 
     def let_others(self) -> None:
         """Puts the search aside for a moment, if others wait for this worker; raises as `suspend_if` does."""
+        job = self._progress.store.job
         with self._database.read() as session:
-            if not queue.has_work(session, [queue.SEARCH]):
+            if not queue.has_work(session, [job.kind]):
                 return
         with self._database.write() as session:
-            is_suspended = queue.suspend(session, self._progress.store.job, _YIELD_SECONDS, is_ready=True)
+            is_suspended = queue.suspend(session, job, _YIELD_SECONDS, is_ready=True)
         raise JobSuspendedError if is_suspended else JobStoppedError

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
+from app import queue
 from app.access.callers import Caller
 from app.access.task_places import TaskPlaces
 from app.candidates.service import CandidateService
@@ -22,13 +23,20 @@ from app.inference import (
     referenced_ids,
     referred_architectures,
     search_space,
+    supernets,
 )
-from app.inference.searching import Objective, Searcher, SearchPlan
+from app.inference.datasets import DatasetCatalogue
+from app.inference.searching import Objective, Searcher, SearchPlan, StrategySummary, strategy_summaries
+from app.inference.supernets import SupernetPlan
 from app.search_spaces import service as search_spaces
-from app.searches.schemas import Evaluator, ObjectiveIn, SearchIn
+from app.searches.schemas import MAX_SUPERNET_SECONDS, BudgetIn, Evaluator, Mode, ObjectiveIn, SearchIn
 from app.tables import DEFAULT_PROJECT_ID, TaskRecord
 from app.tasks import service as tasks
 from app.validation import invalid_content
+
+_PARALLEL, _PARALLEL_FORECASTS = 4, 32
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -47,15 +55,21 @@ class ReadRequest:
     evaluator: Evaluator
     plan: SearchPlan
     project_id: int
+    budget: BudgetIn
+    parallel: int
+    job_kind: str
 
 
 class Planner:
     """One for an application. May be called from any thread; opens its own transactions."""
 
-    def __init__(self, database: Database, inference: Inference, candidates: CandidateService) -> None:
+    def __init__(
+        self, database: Database, inference: Inference, candidates: CandidateService, datasets: DatasetCatalogue
+    ) -> None:
         self._database = database
         self._inference = inference
         self._candidates = candidates
+        self._datasets = datasets
         self._places = TaskPlaces(database)
 
     def read(self, body: SearchIn, caller: Caller, seed: int) -> ReadRequest:
@@ -67,7 +81,13 @@ class Planner:
             ForbiddenError: if trials are to be made of tasks that the caller may not change.
             NotReadyError: if forecasts are needed and there is no champion yet.
         """
-        evaluator = _evaluator(body)
+        _check_strategy(body.strategy)
+        if body.strategy == supernets.STRATEGY:
+            return self._read_supernet(body, caller, seed)
+        mode: Mode = body.mode or "guided"
+        evaluator = _evaluator(body, mode)
+        if body.budget is None:
+            raise _refused(["body", "budget"], "expected evaluations, seconds or both, got no budget")
         references = self._references(body.objectives, caller, changes=evaluator == "trials")
         with self._database.read() as session:
             objectives = _objectives(session, body.objectives, references)
@@ -76,16 +96,40 @@ class Planner:
             stored = referred_architectures(session, space, referenced_ids(body.start), project_id)
         plan = SearchPlan(
             space=space,
-            objectives=tuple(Objective(o.task.name, o.task.metric, o.task.unit, o.direction) for o in objectives),
+            objectives=_planned(objectives),
             strategy=body.strategy,
             settings=body.settings,
-            mode=body.mode,
+            mode=mode,
             seed=seed,
             start=tuple(read_start(space, body.start, stored)),
         )
         _located(["body", "strategy"], lambda: Searcher(plan))
-        self._check_constraints(body, objectives[0].task, project_id)
-        return ReadRequest(objectives, evaluator, plan, project_id)
+        self._check_constraints(body, mode, objectives[0].task, project_id)
+        parallel = body.parallel or (_PARALLEL_FORECASTS if mode == "forecast" else _PARALLEL)
+        return ReadRequest(objectives, evaluator, plan, project_id, body.budget, parallel, queue.SEARCH)
+
+    def _read_supernet(self, body: SearchIn, caller: Caller, seed: int) -> ReadRequest:
+        unsuited = _unsuited_to_supernets(body)
+        if unsuited:
+            raise invalid_content(unsuited)
+        references = self._references(body.objectives, caller, changes=False)
+        with self._database.read() as session:
+            objectives = _objectives(session, body.objectives, references)
+            task = objectives[0].task
+            space = space_of(session, task.search_space)
+        if objectives[0].direction != task.direction:
+            message = f"expected no direction but the task's own with {body.strategy}, got {objectives[0].direction}"
+            raise _refused(["body", "objectives", 0, "direction"], message)
+        where: list[str | int] = ["body", "settings"]
+        _located([*where, "dataset"], lambda: self._datasets.source(body.settings.get("dataset")))
+        read = _located(where, lambda: SupernetPlan.read(space, body.settings, seed))
+        if read.tells(task.dataset, task.metric, task.unit):
+            _check_may_change(caller, task.project_id, task.name, "what is retrained observed in it")
+        project_id = _project_of(objectives, caller)
+        settings = {"dataset": read.dataset, **read.settings}
+        plan = SearchPlan(space, _planned(objectives), body.strategy, settings, "measured", read.seed)
+        seconds = MAX_SUPERNET_SECONDS if body.budget is None else body.budget.seconds
+        return ReadRequest(objectives, "supernet", plan, project_id, BudgetIn(seconds=seconds), 1, queue.SUPERNET)
 
     def _references(self, objectives: Sequence[ObjectiveIn], caller: Caller, *, changes: bool) -> list[str]:
         """The ids of the tasks that the caller means."""
@@ -95,17 +139,13 @@ class Planner:
                 place = self._places.find(caller.project_id, one.task)
             except NotFoundError as error:
                 raise _refused(["body", "objectives", index, "task"], error.detail) from error
-            if changes and place.project_id is None and caller.role < Role.OPERATOR:
-                raise ForbiddenError(
-                    f"expected tasks of a project, got {one.task!r}, which belongs to all: only a caller with the role "
-                    f"{Role.OPERATOR.label} may have trials of it made, got {caller.role.label}",
-                    role=Role.OPERATOR.label,
-                )
+            if changes:
+                _check_may_change(caller, place.project_id, one.task, "trials of it made")
             found.append(str(place.id))
         return found
 
-    def _check_constraints(self, body: SearchIn, task: TaskRecord, project_id: int) -> None:
-        if not body.constraints and body.mode == "measured":
+    def _check_constraints(self, body: SearchIn, mode: Mode, task: TaskRecord, project_id: int) -> None:
+        if not body.constraints and mode == "measured":
             return
         served = self._inference.load(str(task.id))  # says so now if there is no champion
         for index, text in enumerate(body.constraints):
@@ -134,13 +174,73 @@ def read_start(
     return [outcome for outcome in outcomes if isinstance(outcome, ParsedArchitecture)]
 
 
-def _evaluator(body: SearchIn) -> Evaluator:
-    is_forecast = body.mode == "forecast"
+def all_strategies() -> list[StrategySummary]:
+    """What a request may name."""
+    return [*strategy_summaries(), supernets.strategy_summary()]
+
+
+def _check_strategy(name: str) -> None:
+    known = [one.name for one in all_strategies()]
+    if name not in known:
+        message = f"expected one of the strategies {', '.join(known)}, got {ascii(name)[:100]}"
+        raise _refused(["body", "strategy"], message)
+
+
+def _check_may_change(caller: Caller, project_id: int | None, task: str, what: str) -> None:
+    if project_id is None and caller.role < Role.OPERATOR:
+        raise ForbiddenError(
+            f"expected tasks of a project, got {task!r}, which belongs to all: only a caller with the role "
+            f"{Role.OPERATOR.label} may have {what}, got {caller.role.label}",
+            role=Role.OPERATOR.label,
+        )
+
+
+def _evaluator(body: SearchIn, mode: Mode) -> Evaluator:
+    is_forecast = mode == "forecast"
     evaluator = body.evaluator or ("forecast" if is_forecast else "trials")
+    if evaluator == "supernet":
+        message = f"expected supernet with the strategy {supernets.STRATEGY} alone, got it with {body.strategy}"
+        raise _refused(["body", "evaluator"], message)
     if (evaluator == "forecast") != is_forecast:
         expected = "forecast" if is_forecast else "trials or table"
-        raise _refused(["body", "evaluator"], f"expected {expected} with the mode {body.mode}, got {evaluator}")
+        raise _refused(["body", "evaluator"], f"expected {expected} with the mode {mode}, got {evaluator}")
     return evaluator
+
+
+def _unsuited_to_supernets(body: SearchIn) -> list[ErrorItem]:
+    """What makes no sense where a supernet is searched by gradient."""
+    seconds = None if body.budget is None else body.budget.seconds
+    own_seed = body.settings.get("seed", body.seed)
+    rules: list[tuple[bool, str, str, object]] = [
+        (len(body.objectives) > 1, "objectives", "one task", len(body.objectives)),
+        (body.mode not in (None, "measured"), "mode", "measured, or none,", body.mode),
+        (body.evaluator not in (None, "supernet"), "evaluator", "supernet, or none,", body.evaluator),
+        (
+            body.budget is not None and body.budget.evaluations is not None,
+            "budget",
+            "seconds or no budget, for the epochs are its length,",
+            "evaluations",
+        ),
+        (
+            seconds is not None and seconds > MAX_SUPERNET_SECONDS,
+            "budget",
+            f"at most {MAX_SUPERNET_SECONDS:g} seconds",
+            seconds,
+        ),
+        (bool(body.constraints), "constraints", "no constraints", len(body.constraints)),
+        (bool(body.start), "start", "no architectures to begin with", len(body.start)),
+        (body.parallel is not None, "parallel", "nothing, for it is one training,", body.parallel),
+        (body.seed not in (None, own_seed), "seed", "one seed", f"{body.seed} beside {own_seed!r:.80} in settings"),
+    ]
+    return [
+        {"location": ["body", name], "message": f"expected {expected} with the strategy {body.strategy}, got {got}"}
+        for is_unsuited, name, expected, got in rules
+        if is_unsuited
+    ]
+
+
+def _planned(objectives: Sequence[ReadObjective]) -> tuple[Objective, ...]:
+    return tuple(Objective(one.task.name, one.task.metric, one.task.unit, one.direction) for one in objectives)
 
 
 def _objectives(session: Session, asked: Sequence[ObjectiveIn], references: Sequence[str]) -> list[ReadObjective]:
@@ -165,10 +265,10 @@ def _project_of(objectives: Sequence[ReadObjective], caller: Caller) -> int:
     return own or caller.project_id or DEFAULT_PROJECT_ID
 
 
-def _located(location: list[str | int], work: Callable[[], object]) -> None:
+def _located(location: list[str | int], work: Callable[[], Result]) -> Result:
     """Raises what is wrong as something that is wrong at that place of the request."""
     try:
-        work()
+        return work()
     except InvalidContentError as error:
         raise _refused(location, error.detail) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -146,9 +146,55 @@ def _said(entry: Entry) -> dict[str, Any]:
     return {**said, **known, "reason": outcome.reason}
 
 
-def note_progress(search: SearchRecord, job: JobRecord, stage: str) -> None:
-    """How far it is: of the budget that is nearer to its end."""
-    shares = [0.0]
+def write_epoch(
+    session: Session, search: SearchRecord, architecture_id: str, origin: str, found_id: str
+) -> dict[str, Any]:
+    """Keeps what an epoch of a supernet has chosen, which has no value, and what would be the result now; what an event says of
+    it."""
+    is_new = search.best_id is None or _architecture_of(session, search.best_id) != found_id
+    ended = {"state": "done", "source": "supernet", "is_improvement": is_new}
+    number = _append(session, search, architecture_id, origin, ended)
+    search.best_id = repository.last_of_architecture(session, search.id, found_id)
+    session.flush()
+    return {"number": number, "num_evaluated": search.num_evaluated}
+
+
+def write_retrained(
+    session: Session, search: SearchRecord, architecture_id: str, origin: str, value: float | None, reason: str | None
+) -> dict[str, Any]:
+    """Keeps what the result is worth, trained from scratch, where that is a value of the objective; what an event says of
+    it."""
+    values = None if value is None else [value]
+    known: dict[str, Any] = (
+        {} if value is None else {"values": values, "value": value, "fidelity": 1.0, "violation": 0.0}
+    )
+    number = _append(
+        session, search, architecture_id, origin, {**known, "state": "done", "source": "training", "reason": reason}
+    )
+    search.best_id = repository.last_of_architecture(session, search.id, architecture_id)
+    session.flush()
+    told = {"values": values, "fidelity": known.get("fidelity"), "violation": known.get("violation")}
+    return {"number": number, **told, "source": "training", "reason": reason, "num_evaluated": search.num_evaluated}
+
+
+def _append(session: Session, search: SearchRecord, architecture_id: str, origin: str, ended: Mapping[str, Any]) -> int:
+    """An evaluation whose outcome is known at once; its number."""
+    now = clock.now(session)
+    search.num_proposed += 1
+    search.num_evaluated += 1
+    numbers = {"number": search.num_proposed, "ended_number": search.num_evaluated, "asked_fidelity": 1.0}
+    row = {"search_id": search.id, "architecture_id": architecture_id, "origin": origin, "created_at": now}
+    repository.add_evaluations(session, [{**row, **_NO_VALUES, **numbers, "ended_at": now, **ended}])
+    return search.num_proposed
+
+
+def _architecture_of(session: Session, evaluation_id: int) -> str:
+    return session.get_one(SearchEvaluationRecord, evaluation_id).architecture_id
+
+
+def note_progress(search: SearchRecord, job: JobRecord, stage: str, done: float = 0.0) -> None:
+    """How far it is: of the work, or of the budget that is nearer to its end."""
+    shares = [done]
     if search.max_evaluations is not None:
         shares.append(search.num_evaluated / search.max_evaluations)
     if search.max_seconds is not None:

@@ -148,6 +148,13 @@ def numbered(session: Session, search_id: int, number: int) -> SearchEvaluationR
     return session.scalar(query)
 
 
+def last_of_architecture(session: Session, search_id: int, architecture_id: str) -> int:
+    """The id of the search's last evaluation of that architecture."""
+    own = SearchEvaluationRecord
+    query = select(own.id).where(own.search_id == search_id, own.architecture_id == architecture_id)
+    return session.scalars(query.order_by(own.number.desc()).limit(1)).one()
+
+
 def values_of(session: Session, evaluation_ids: Collection[int]) -> dict[int, float | None]:
     """What evaluations came to in the first objective."""
     own = SearchEvaluationRecord

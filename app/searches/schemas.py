@@ -12,14 +12,15 @@ from app.schemas import FiniteNumber, NotationForm, Reply, RequestBody
 MAX_OBJECTIVES = 8
 MAX_EVALUATIONS = 100_000
 MAX_SECONDS = 365 * 24 * 3600.0
+MAX_SUPERNET_SECONDS = 7 * 24 * 3600.0
 MAX_PARALLEL = 256
 MAX_SEED = 2**31
 
 Mode = Literal["measured", "forecast", "guided"]
-Evaluator = Literal["trials", "table", "forecast"]
+Evaluator = Literal["trials", "table", "forecast", "supernet"]
 SearchState = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 EvaluationState = Literal["open", "done", "failed"]
-Source = Literal["trial", "known", "table", "forecast"]
+Source = Literal["trial", "known", "table", "forecast", "supernet", "training"]
 Format = Literal["dag", "genotype", "pytorch"]
 Direction = Literal["maximize", "minimize"]
 
@@ -59,20 +60,28 @@ class SearchIn(RequestBody):
         description="One of those that /v1/search-strategies lists."
     )
     settings: dict[str, Any] = Field(
-        default_factory=dict, description="Of the strategy; what is left out has its default."
+        default_factory=dict,
+        description="Of the strategy; what is left out has its default. darts needs `dataset`, the name of a data set that the "
+        "service knows.",
     )
-    mode: Mode = Field(
-        default="guided",
+    mode: Mode | None = Field(
+        default=None,
         description="measured: the strategy hears of measured values alone. forecast: of forecasts alone, and nothing is "
-        "measured. guided: it searches on the forecast, the best are measured, and the next forecast knows what came out.",
+        "measured. guided: it searches on the forecast, the best are measured, and the next forecast knows what came out. "
+        "Null: guided, and with darts measured.",
     )
     evaluator: Evaluator | None = Field(
         default=None,
         description="Where values come from. trials: what is proposed becomes trials of the tasks, which workers measure. "
         "table: what the tasks have observed, as if it were measured now; forecasts know only what was looked up. "
-        "forecast: with the mode forecast, and only there. Null: trials or forecast, as the mode says.",
+        "forecast: with the mode forecast, and only there. supernet: with darts, and only there. Null: trials or forecast, as "
+        "the mode says, or supernet.",
     )
-    budget: BudgetIn
+    budget: BudgetIn | None = Field(
+        default=None,
+        description="Needed but with darts, whose length is its epochs: there seconds alone may be given, a week at most and "
+        "by default.",
+    )
     constraints: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=8)] = Field(
         default_factory=list, description="Such as `latency_ms<=12`, as with candidates."
     )
@@ -113,9 +122,12 @@ class EvaluationOut(Reply):
     origin: str = Field(description="Where the strategy has it from.")
     state: EvaluationState = Field(description="failed: it has no value, and `reason` says why.")
     source: Source | None = Field(
-        description="trial: measured for this search; known: measured before; table: looked up; forecast. Null: it is open."
+        description="trial: measured for this search; known: measured before; table: looked up; forecast; supernet: chosen "
+        "after an epoch of darts; training: what darts found, trained from scratch. Null: it is open."
     )
-    values: list[float] | None = Field(description="One for each objective, in its unit.")
+    values: list[float] | None = Field(
+        description="One for each objective, in its unit. Null: it is open, it failed, or a supernet chose it."
+    )
     value: float | None = Field(description="Of the first objective.")
     asked_fidelity: float = Field(description="What it was to be evaluated at, as a share of the final fidelity.")
     fidelity: float | None = Field(description="What the values are of, as a share of the final fidelity.")
@@ -143,7 +155,7 @@ class SearchOut(Reply):
 
     id: int = Field(description="Also the id of its job.")
     state: SearchState = Field(description="waiting: for trials that workers have, or may take.")
-    percent: float = Field(description="Of the budget, 0 to 100.")
+    percent: float = Field(description="Of the budget, or of all epochs, 0 to 100.")
     stage: str = Field(description="What it is doing.")
     search_space: str
     objectives: list[ObjectiveOut]
@@ -162,7 +174,8 @@ class SearchOut(Reply):
     num_failed: int = Field(description="Those of them without a value.")
     seconds: float = Field(description="Time that has counted so far.")
     best: EvaluationOut | None = Field(
-        description="The best so far: constraints that hold first, then the first objective. Null: nothing has a value."
+        description="The best so far: constraints that hold first, then the first objective; with darts what would be the "
+        "result now. Null: there is none."
     )
     history: list[BestSoFar] = Field(description="How the best came to be, the oldest first; the last 100 changes.")
     ending: str | None = Field(description="Why it is done.")

@@ -43,7 +43,6 @@ EVALUATIONS = Listing(
     {"number": SearchEvaluationRecord.number, "value": SearchEvaluationRecord.value},
     default="number",
 )
-_PARALLEL, _PARALLEL_FORECASTS = 4, 32
 _SHOWN = tuple(name for name in EvaluationOut.model_fields if name != "genotype")
 
 
@@ -52,19 +51,19 @@ def create(session: Session, read: ReadRequest, body: SearchIn, caller: Caller) 
     tasks = [one.task for one in read.objectives]
     payload = {"task_id": tasks[0].id, "tasks": [one.name for one in tasks], "strategy": body.strategy}
     record = SearchRecord(
-        id=queue.enqueue(session, queue.SEARCH, {**payload, "project_id": read.project_id}),
+        id=queue.enqueue(session, read.job_kind, {**payload, "project_id": read.project_id}),
         project_id=read.project_id,
         search_space=tasks[0].search_space,
         strategy=body.strategy,
-        settings=body.settings,
-        mode=body.mode,
+        settings=dict(read.plan.settings),
+        mode=read.plan.mode,
         evaluator=read.evaluator,
         constraints=list(body.constraints),
         start=[one.genotype for one in read.plan.start],
         seed=read.plan.seed,
-        parallel=body.parallel or (_PARALLEL_FORECASTS if body.mode == "forecast" else _PARALLEL),
-        max_evaluations=body.budget.evaluations,
-        max_seconds=body.budget.seconds,
+        parallel=read.parallel,
+        max_evaluations=read.budget.evaluations,
+        max_seconds=read.budget.seconds,
         description=body.description,
         created_by=caller.id,
         created_at=clock.now(session),

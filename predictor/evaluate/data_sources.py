@@ -25,6 +25,12 @@ TABLES = ("breast_cancer", "iris", "wine")
 """Those of scikit-learn that are rows of numbers: images of one pixel with as many channels, for networks of linear maps."""
 
 
+def dataset_names() -> tuple[str, ...]:
+    """Those that are known by their names, without a file: of scikit-learn, then of other packages."""
+    offered = (one.name for one in entry_points(group=ENTRY_POINT_GROUP))
+    return tuple(dict.fromkeys([*IMAGE_DATASETS, *TABLES, *sorted(offered)]))
+
+
 def load_dataset(name: str) -> SplitDataset:
     """The data set of that name.
 
@@ -40,7 +46,7 @@ def load_dataset(name: str) -> SplitDataset:
     offered = {one.name: one for one in entry_points(group=ENTRY_POINT_GROUP)}
     if name in offered:
         return _from_entry_point(offered[name])
-    known = ", ".join([*IMAGE_DATASETS, *TABLES, *sorted(offered)])
+    known = ", ".join(dataset_names())
     raise EvaluationError(f"expected a path that ends in .npz or one of {known}, got {name!r:.200}")
 
 

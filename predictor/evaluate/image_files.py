@@ -38,7 +38,8 @@ def load_image_file(path: Path) -> SplitDataset:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in headers}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise EvaluationError(f"expected a readable .npz file of images, got {path.name!r}: {error}") from error
+        told = getattr(error, "strerror", None) or error  # without the path, which is nobody else's business
+        raise EvaluationError(f"expected a readable .npz file of images, got {path.name!r}: {told}") from error
     parts = {part: _examples(path, part, arrays) for part in _PARTS if f"x_{part}" in arrays}
     return SplitDataset.of(path.stem, parts["train"], parts["test"], parts.get("val"))
 

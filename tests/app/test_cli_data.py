@@ -177,6 +177,20 @@ def test_the_doctor_notices_settings_that_contradict_each_other(
     assert (plain.exit_code, strict.exit_code) == (0, 1)
 
 
+@pytest.mark.usefixtures("champion")
+def test_the_doctor_lists_data_sets_and_notices_a_folder_that_is_not_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faces.npz").touch()
+    monkeypatch.setenv("ARCHCAST_DATASETS", str(tmp_path))
+    there = run("doctor")
+    monkeypatch.setenv("ARCHCAST_DATASETS", str(tmp_path / "nowhere"))
+    gone = run("doctor", "--json")
+
+    assert "digits, photo_regions, breast_cancer, iris, wine, faces" in " ".join(there.stdout.split())
+    assert (there.exit_code, gone.exit_code, levels(gone)["data sets"]) == (0, 1, "error")
+
+
 def test_the_doctor_makes_no_database_where_there_is_none(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

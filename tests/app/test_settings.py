@@ -48,6 +48,16 @@ def test_limits_of_jobs_are_read_as_json_and_handed_on_to_other_processes(monkey
     assert Settings().job_limits == settings.job_limits == {"fine_tune": 2}
 
 
+def test_the_folder_of_data_sets_is_handed_on_to_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "ARCHCAST_DATASETS" not in Settings().as_environment()
+    for name, value in Settings(datasets=tmp_path).as_environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings().datasets == tmp_path
+
+
 @pytest.mark.parametrize("wrong", ["every day", "* * * *", "61 * * * *"])
 def test_a_cron_expression_that_is_none_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError, match="expected a cron expression such as"):

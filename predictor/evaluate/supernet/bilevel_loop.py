@@ -94,6 +94,7 @@ class BilevelLoop(EpochLoop):
             if self.epoch >= config.warmup_epochs:
                 self._move_architecture(training, validation)
             losses.append(self._move_weights(training))
+            self.on_batch()
         return self._record(sum(losses) / len(losses))
 
     def _batches(self, half: Half) -> list[Batch]:

@@ -46,10 +46,12 @@ class DartsConfig:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise SearchError(f"expected the order to be one of {', '.join(get_args(Order))}, got {self.order!r}")
+            raise SearchError(f"expected the order to be one of {', '.join(get_args(Order))}, got {self.order!r:.80}")
         check_whole(SearchError, {"epochs": self.epochs}, 1)
         check_whole(SearchError, {"batch_size": self.batch_size}, 2)
         check_whole(SearchError, {"warmup_epochs": self.warmup_epochs, "seed": self.seed})
+        if not isinstance(self.normalises_edges, bool):
+            raise SearchError(f"expected normalises_edges to be true or false, got {self.normalises_edges!r:.80}")
         positive = ("learning_rate", "gradient_limit", "architecture_rate")
         check_at_least(SearchError, {name: getattr(self, name) for name in positive}, strict=True)
         others = ("least_learning_rate", "momentum", "weight_decay", "architecture_decay")

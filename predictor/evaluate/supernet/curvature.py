@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from predictor.errors import SearchError
+from predictor.evaluate.supernet.loop import check_at_least, check_whole
 
 _SMALL = 1e-7  # relative: below it the Krylov space holds no new direction
 
@@ -36,12 +37,11 @@ class EarlyStopping:
     iterations: int = 10  # Hessian-vector products for one eigenvalue
 
     def __post_init__(self) -> None:
-        if self.window < 1 or self.distance < 1 or self.iterations < 1 or self.first_epoch < 0:
-            raise SearchError(
-                "expected window, distance and iterations of early stopping to be at least 1 and first_epoch 0, got "
-                f"{self.window}, {self.distance}, {self.iterations} and {self.first_epoch}"
-            )
-        if not 0.0 < self.ratio < 1.0:
+        positive = {"window": self.window, "distance": self.distance, "iterations": self.iterations}
+        check_whole(SearchError, {f"{name} of early stopping": value for name, value in positive.items()}, 1)
+        check_whole(SearchError, {"first_epoch of early stopping": self.first_epoch})
+        check_at_least(SearchError, {"ratio of early stopping": self.ratio}, strict=True)
+        if self.ratio >= 1.0:
             raise SearchError(f"expected the ratio of early stopping to lie between 0 and 1, got {self.ratio}")
 
     def goes_back_to(self, eigenvalues: Sequence[float]) -> int | None:

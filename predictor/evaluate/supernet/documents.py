@@ -10,17 +10,21 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import torch
+
 from predictor.errors import EvaluationError, SearchError
 from predictor.evaluate.data_sources import load_dataset
 from predictor.evaluate.supernet.config import DartsConfig
 from predictor.evaluate.supernet.curvature import EarlyStopping
 from predictor.evaluate.supernet.images import for_search
+from predictor.evaluate.supernet.operations import MIXED
 from predictor.evaluate.supernet.retraining import RetrainingConfig
 from predictor.evaluate.supernet.search import DifferentiableSearch
-from predictor.evaluate.supernet.stack import StackConfig
+from predictor.evaluate.supernet.stack import StackConfig, cell_space, seeded_stack
 from predictor.search_spaces.base import SearchSpace
 
 _PARTS = {"stack": StackConfig, "retraining": RetrainingConfig, "early_stopping": EarlyStopping}
+_MAY_BE_NONE = ("early_stopping",)
 
 
 def differentiable_search(space: SearchSpace, document: Mapping[str, Any], device: str = "") -> DifferentiableSearch:
@@ -46,11 +50,24 @@ def darts_config(document: Mapping[str, Any]) -> DartsConfig:
     settings = dict(document)
     try:
         for name, part in _PARTS.items():
-            if settings.get(name) is not None:
+            if name in settings and not (settings[name] is None and name in _MAY_BE_NONE):
                 settings[name] = part(**_known(part, settings[name]))
         return DartsConfig(**_known(DartsConfig, settings))
-    except (TypeError, ValueError, EvaluationError) as error:
+    except (TypeError, ValueError, OverflowError, EvaluationError) as error:
         raise SearchError(f"expected settings of a differentiable search: {error}") from error
+
+
+def supernet_parameters(space: SearchSpace, config: DartsConfig) -> int:
+    """How many weights the supernet has for colour images of ten classes; it takes no memory.
+
+    Raises:
+        SearchError: if the space has no cells.
+        EvaluationError: if a candidate cannot be built.
+    """
+    templates = cell_space(space).cells
+    with torch.device("meta"):
+        network = seeded_stack(templates, 3, 10, config.stack, MIXED, config.seed)
+    return sum(weights.numel() for weights in network.parameters())
 
 
 def _known(form: type[Any], given: object) -> dict[str, Any]:

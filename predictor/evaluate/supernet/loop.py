@@ -33,11 +33,16 @@ class TrainingCheckpoints:
     last: bytes | None = None
 
 
+def _nothing() -> None:
+    pass
+
+
 class EpochLoop(ABC):
     """Trains epoch by epoch. Belongs to one thread.
 
     A leaf sets what it learns before the first epoch: `network`, `optimizers`, and in `learned` the tensors that are not the
-    network's. All randomness is the generator's, so that what it was tells all that is to come.
+    network's. All randomness is the generator's, so that what it was tells all that is to come. A leaf calls `on_batch` after
+    every batch; whatever that raises ends the training there, and the epoch that was begun is lost.
     """
 
     network: nn.Module
@@ -48,6 +53,7 @@ class EpochLoop(ABC):
         self.num_epochs, self.device = num_epochs, device
         self.generator = torch.Generator().manual_seed(seed)
         self.history: list[Record] = []
+        self.on_batch: Callable[[], None] = _nothing
 
     @property
     def epoch(self) -> int:
@@ -179,14 +185,14 @@ def check_at_least(
     for name, value in values.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not is_number or value < least or (strict and value == least):
-            raise error(f"expected {name} to be {'above' if strict else 'at least'} {least:g}, got {value!r}")
+            raise error(f"expected {name} to be {'above' if strict else 'at least'} {least:g}, got {value!r:.80}")
 
 
 def check_whole(error: type[SearchError] | type[EvaluationError], values: Mapping[str, object], least: int = 0) -> None:
     """Raises the named error for the first value that is not a whole number of at least `least`."""
     for name, value in values.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise error(f"expected {name} to be a whole number of at least {least}, got {value!r}")
+            raise error(f"expected {name} to be a whole number of at least {least}, got {value!r:.80}")
 
 
 def accuracy_percent(correct: Sequence[Tensor]) -> float:

@@ -104,6 +104,7 @@ class Retraining(EpochLoop):
             nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_limit)
             self._optimizer.step()
             losses.append(checked_loss(loss.detach(), EvaluationError))
+            self.on_batch()
         record: Record = {"epoch": self.epoch + 1, "train_loss": sum(losses) / len(losses)}
         if self.epoch + 1 == self.num_epochs:
             record["accuracy_percent"] = self.test()

@@ -70,21 +70,24 @@ class DifferentiableSearch:
         self,
         report: Callable[[DartsProgress], bool] = lambda _progress: True,
         checkpoints: TrainingCheckpoints = NOWHERE,
+        on_batch: Callable[[], None] = lambda: None,
     ) -> DartsResult:
         """Searches, decodes and retrains; goes on from the last checkpoint, and comes out as if there had been no
-        interruption. When `report` answers False it ends there, with what would be the result so far.
+        interruption. When `report` answers False it ends there, with what would be the result so far. `on_batch` is called
+        after every batch; whatever it raises passes through, and the last checkpoint is where to go on.
 
         Raises:
             SearchError: if the training diverges.
             EvaluationError: if the retraining diverges.
             CheckpointError: if the last checkpoint is of another search, or damaged.
         """
+        self.loop.on_batch = on_batch
         stage = self._resumed(checkpoints.last)
         if stage == SEARCHING and not self._search(report, checkpoints):
             return self._result(None)
         if self.config.retraining.epochs == 0:
             return self._result(None)
-        return self._result(self._retrain(report, checkpoints, stage))
+        return self._result(self._retrain(report, checkpoints, stage, on_batch))
 
     @property
     def went_back_to(self) -> int | None:
@@ -117,12 +120,17 @@ class DifferentiableSearch:
         return asked_to_go_on
 
     def _retrain(
-        self, report: Callable[[DartsProgress], bool], checkpoints: TrainingCheckpoints, stage: str
+        self,
+        report: Callable[[DartsProgress], bool],
+        checkpoints: TrainingCheckpoints,
+        stage: str,
+        on_batch: Callable[[], None],
     ) -> Retraining:
         config = self.config
         retraining = Retraining(
             self.space, self.architecture, self.dataset, _whole(config), config.retraining, config.seed, self.device
         )
+        retraining.on_batch = on_batch
         if stage == RETRAINING and checkpoints.last is not None:
             retraining.load_bytes(checkpoints.last)
 

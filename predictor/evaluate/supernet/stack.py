@@ -40,7 +40,7 @@ class StackConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise EvaluationError(f"expected {field.name} to be a positive integer, got {value!r}")
+                raise EvaluationError(f"expected {field.name} to be a positive integer, got {value!r:.80}")
         if self.stem_channels % self.partial_channels:
             raise EvaluationError(
                 f"expected stem_channels to be divided by partial_channels, got {self.stem_channels} and {self.partial_channels}"

@@ -100,3 +100,34 @@ def test_what_is_asked_of_searches_is_in_the_audit_log(service: Service) -> None
 
     operations = ["cancel_search", "resume_search", "pause_search", "create_search"]
     assert [one["operation"] for one in entries if "search" in one["operation"]] == operations
+
+
+def test_of_what_belongs_to_all_contributors_may_search_by_gradient_but_have_nothing_observed(service: Service) -> None:
+    from app.tasks import service as tasks
+    from app.tasks.schemas import TaskIn
+
+    with service.state.database.write() as session:
+        tasks.create(session, TaskIn.model_validate(TASK), None)
+    for name in ("ours", "theirs"):
+        service.project(name)
+    ours, theirs, operator = (
+        service.key("contributor", "ours"),
+        service.key("contributor", "theirs"),
+        service.key("operator"),
+    )
+    asked: dict[str, Any] = {"objectives": ASKED["objectives"], "strategy": "darts", "settings": {"dataset": "digits"}}
+    observes_nothing = {**asked, "settings": {"dataset": "digits", "retraining": {"epochs": 0}}}
+
+    refused = service.call(ours, "POST", "/v1/searches", asked)
+    search = service.call(ours, "POST", "/v1/searches", observes_nothing)
+
+    assert (refused.status_code, refused.json()["role"]) == (403, "operator")
+    assert "may have what is retrained observed in it, got contributor" in refused.json()["detail"]
+    assert search.status_code == 201
+    for path in ("", "/evaluations", "/events", "/best"):
+        assert service.call(theirs, "GET", f"/v1/searches/{search.json()['id']}{path}").status_code == 404, path
+    for action in ("pause", "resume", "cancel"):
+        assert service.call(theirs, "POST", f"/v1/searches/{search.json()['id']}:{action}").status_code == 404, action
+    assert service.call(theirs, "GET", f"/v1/jobs/{search.json()['id']}").status_code == 404
+    assert service.call(operator, "POST", "/v1/searches", asked).status_code == 201
+    assert service.call(service.key("reader", "ours"), "POST", "/v1/searches", observes_nothing).status_code == 403

@@ -189,3 +189,28 @@ def test_a_worker_is_told_at_which_share_of_the_final_fidelity_to_measure(
             pass
 
     assert sorted(shares) == pytest.approx([1 / 9] * 4 + [1.0])
+
+
+def test_commands_search_by_gradient_without_a_budget(
+    run: Run, post_task: Any, worker: Any, show: Any, tmp_path: Path
+) -> None:
+    post_task()
+    started = run(
+        *("start", "--task", "digits", "--strategy", "darts", "--seed", "5", "--setting", "dataset=digits"),
+        *("--setting", "epochs=1", "--setting", "batch_size=125", "--setting", 'retraining={"epochs": 0}'),
+        *("--setting", 'stack={"stem_channels": 2, "num_stages": 1}'),
+    )
+    assert started.stdout == "search 1 is queued, with the seed 5\n", started.stderr
+    assert worker.run_one(["supernet"])
+    genotype, file = show(1)["best"]["genotype"], tmp_path / "best.py"
+
+    followed = run("follow", "1").stdout.splitlines()
+    assert any(line.startswith("100.0%  searching, epoch 1 of 1: loss ") for line in followed), followed
+    assert followed[-1] == f"found, evaluation 1: {genotype}"
+    written = run("best", "1", "--format", "pytorch", "--image", "1x8x8", "--out", str(file))
+    assert written.stdout == f"evaluation 1 written to {file}\n"
+    assert "class" in file.read_text()
+    refused = run("start", "--task", "digits", "--strategy", "darts", "--setting", "dataset=../digits")
+    assert (refused.exit_code, "body.settings.dataset: expected the name of a data set" in refused.stderr) == (1, True)
+    unlimited = run("start", "--task", "digits", "--strategy", "random")
+    assert (unlimited.exit_code, "body.budget: expected evaluations, seconds or both" in unlimited.stderr) == (1, True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from event_streams import read
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 pytestmark = pytest.mark.both_engines
-
-
-def read(text: str) -> list[dict[str, Any]]:
-    """The events of a stream: id, kind and data of each; comments and `retry` are left out."""
-    found = []
-    for block in text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if "event" in fields:
-            found.append({**fields, "data": json.loads(fields["data"])})
-    return found
 
 
 def follow(client: TestClient, search_id: int, last: str | None = None) -> Response:

@@ -6,9 +6,12 @@ from dataclasses import asdict
 import pytest
 
 from predictor.errors import EvaluationError, SearchError
+from predictor.evaluate.data_sources import load_dataset
+from predictor.evaluate.supernet.bilevel_loop import BilevelLoop
 from predictor.evaluate.supernet.config import DartsConfig
 from predictor.evaluate.supernet.curvature import EarlyStopping
-from predictor.evaluate.supernet.documents import darts_config, differentiable_search
+from predictor.evaluate.supernet.documents import darts_config, differentiable_search, supernet_parameters
+from predictor.evaluate.supernet.images import for_search
 from predictor.evaluate.supernet.stack import StackConfig
 from predictor.search_spaces.registry import search_space
 
@@ -41,12 +44,28 @@ def test_a_document_names_its_data_set() -> None:
         ({"dataset": "digits", "epochs": "many"}, "got 'many'"),
         ({"dataset": "digits", "order": ["first"]}, "order to be one of"),
         ({"dataset": "digits", "retraining": {"batch_size": 1}}, "batch_size to be a whole number of at least 2"),
-        ({"dataset": "digits", "early_stopping": {"window": "x"}}, "differentiable search"),
+        ({"dataset": "digits", "early_stopping": {"window": "x"}}, "window of early stopping to be a whole number"),
+        ({"dataset": "digits", "early_stopping": {"window": 1.5}}, "at least 1, got 1.5"),
+        ({"dataset": "digits", "early_stopping": {"ratio": "x"}}, "ratio of early stopping to be above 0, got 'x'"),
+        ({"dataset": "digits", "stack": None}, "expected an object with stem_channels.* got None"),
+        ({"dataset": "digits", "retraining": None}, "expected an object with epochs.* got None"),
+        ({"dataset": "digits", "normalises_edges": "no"}, "normalises_edges to be true or false, got 'no'"),
     ],
 )
 def test_documents_that_say_something_else_are_refused(document, named) -> None:
     with pytest.raises(SearchError, match=named):
         differentiable_search(CELLS, document, "cpu")
+
+
+def test_the_size_of_a_supernet_is_known_before_it_is_made() -> None:
+    config = DartsConfig(stack=StackConfig(4, 1, 2))
+    photos = for_search(load_dataset("photo_regions"))  # of colours, but of twelve classes
+    made = BilevelLoop(CELLS, photos, config)
+
+    num_more = 2 * (made.supernet.classifier.in_features + 1)
+    assert supernet_parameters(CELLS, config) == sum(one.numel() for one in made.supernet.parameters()) - num_more
+    with pytest.raises(SearchError, match="of cells, whose edges a supernet can mix, got 'graph'"):
+        supernet_parameters(search_space("graph"), config)
 
 
 def test_a_data_set_that_is_not_there_is_said() -> None:

@@ -201,3 +201,25 @@ def test_a_training_that_diverges_says_so(few_digits) -> None:
 
     with pytest.raises(SearchError, match="finite training loss"):
         run(SMALL, broken)
+
+
+def test_a_search_that_is_left_in_the_middle_of_an_epoch_goes_on_from_the_one_before(few_digits, whole) -> None:
+    class Left(Exception):  # noqa: N818  no error: somebody asked for it
+        pass
+
+    saved: list[bytes] = []
+    for num_batches in (1, 8, 3):  # in the first epoch, a few later, and sooner after that
+        left = [None] * num_batches
+
+        def leave(left: list[None] = left) -> None:
+            if not left:
+                raise Left
+            left.pop()
+
+        checkpoints = TrainingCheckpoints(saved.append, saved[-1] if saved else None)
+        search = DifferentiableSearch(CELLS, few_digits, SMALL, "cpu")
+        with pytest.raises(Left):
+            search.run(checkpoints=checkpoints, on_batch=leave)
+    assert saved, "expected to come further than one epoch"
+
+    assert same(run(SMALL, few_digits, last=saved[-1])[0], whole["plain"])
