@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
-from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from predictor.meta.episodes import TaskPool
@@ -46,6 +44,12 @@ def fit_universal_mean(
 
 
 def _fitted(pools: Sequence[TaskPool], seed: int) -> FamilyMean:
+    from sklearn.ensemble import (
+        ExtraTreesRegressor,
+        GradientBoostingRegressor,
+    )  # serving imports this module, and none of these
+    from sklearn.linear_model import Ridge
+
     scores, targets, weights = _learned_from(pools, np.random.default_rng(seed))
     count = len(targets)
     boosted = GradientBoostingRegressor(
