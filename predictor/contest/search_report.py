@@ -109,7 +109,9 @@ def plot_searches(results: Sequence[SearchResult], title: str, path: Path, searc
     cases = list(dict.fromkeys(one.case for one in results))
     columns = min(3, len(cases))
     rows = -(-len(cases) // columns)
-    figure, axes = plotting.subplots(rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False)
+    figure, axes = plotting.subplots(
+        rows, columns, figsize=(5 * columns, 3.6 * rows), squeeze=False, layout="constrained"
+    )
     names = [one.searcher for one in curves(results) if not searchers or one.searcher in searchers]
     colours = plotting.get_cmap("tab20")
     for panel, case in zip(axes.ravel(), cases, strict=False):
@@ -126,5 +128,4 @@ def plot_searches(results: Sequence[SearchResult], title: str, path: Path, searc
     lines = {line.get_label(): line for panel in axes.ravel() for line in panel.get_lines()}
     figure.legend(lines.values(), lines.keys(), loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7)
     figure.suptitle(title)
-    figure.tight_layout()
     save(figure, path)
