@@ -25,6 +25,18 @@ ASKED: dict[str, Any] = {
 }
 
 
+def keys_beside_a_task_of_all(service: Service) -> tuple[Any, Any, Any]:
+    """Of two contributors and an operator; the task belongs to no project."""
+    from app.tasks import service as tasks
+    from app.tasks.schemas import TaskIn
+
+    with service.state.database.write() as session:
+        tasks.create(session, TaskIn.model_validate(TASK), None)
+    for name in ("ours", "theirs"):
+        service.project(name)
+    return service.key("contributor", "ours"), service.key("contributor", "theirs"), service.key("operator")
+
+
 def test_another_project_sees_nothing_of_a_search_and_changes_nothing(service: Service) -> None:
     for name in ("ours", "theirs"):
         service.project(name)
@@ -67,18 +79,7 @@ def test_tasks_of_two_projects_are_not_searched_together(service: Service) -> No
 def test_of_what_belongs_to_all_contributors_may_forecast_but_have_nothing_measured(
     champion: Any, service: Service
 ) -> None:
-    from app.tasks import service as tasks
-    from app.tasks.schemas import TaskIn
-
-    with service.state.database.write() as session:
-        tasks.create(session, TaskIn.model_validate(TASK), None)
-    for name in ("ours", "theirs"):
-        service.project(name)
-    ours, theirs, operator = (
-        service.key("contributor", "ours"),
-        service.key("contributor", "theirs"),
-        service.key("operator"),
-    )
+    ours, theirs, operator = keys_beside_a_task_of_all(service)
 
     forecast = service.call(ours, "POST", "/v1/searches", {**ASKED, "mode": "forecast"})
     refused = service.call(ours, "POST", "/v1/searches", ASKED)
@@ -103,18 +104,7 @@ def test_what_is_asked_of_searches_is_in_the_audit_log(service: Service) -> None
 
 
 def test_of_what_belongs_to_all_contributors_may_search_by_gradient_but_have_nothing_observed(service: Service) -> None:
-    from app.tasks import service as tasks
-    from app.tasks.schemas import TaskIn
-
-    with service.state.database.write() as session:
-        tasks.create(session, TaskIn.model_validate(TASK), None)
-    for name in ("ours", "theirs"):
-        service.project(name)
-    ours, theirs, operator = (
-        service.key("contributor", "ours"),
-        service.key("contributor", "theirs"),
-        service.key("operator"),
-    )
+    ours, theirs, operator = keys_beside_a_task_of_all(service)
     asked: dict[str, Any] = {"objectives": ASKED["objectives"], "strategy": "darts", "settings": {"dataset": "digits"}}
     observes_nothing = {**asked, "settings": {"dataset": "digits", "retraining": {"epochs": 0}}}
 
