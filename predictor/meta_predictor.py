@@ -259,7 +259,7 @@ class MetaPredictor:
     ) -> Surroundings:
         family = task.metric.family
         prior = self._priors[family].in_unit_of(task.metric) if family in self._priors else UNKNOWN_PRIOR
-        scale = Standardisation.fit(task, support.targets, prior)
+        scale = Standardisation.warped(task, support.targets, prior)
         spread = prior.location_spread / scale.scale if len(support) == 0 else 0.0
         return self._around(task, space, scale, spread, reference, task_context(task, len(support)))
 
@@ -294,7 +294,7 @@ class MetaPredictor:
         header = json.loads(bytes(tensors["header"].tolist()).decode())
         if header["model_version"] != self.version:
             raise ValueError(f"version {header['model_version']}")
-        scale, reference = Standardisation(**header["scale"]), SpaceReference.from_tensors(tensors, _REFERENCE)
+        scale, reference = Standardisation.from_json(header["scale"]), SpaceReference.from_tensors(tensors, _REFERENCE)
         surroundings = self._around(task, space, scale, header["location_spread"], reference, tensors["context"])
         named = {n.removeprefix("related."): v for n, v in tensors.items() if n.startswith("related.")}
         surroundings = replace(surroundings, related=RelatedTasks.from_tensors(named) if named else None)

@@ -172,7 +172,7 @@ def draw(pools: Sequence[TaskPool], num_support: int, num_query: int, rng: np.ra
     for pool in pools:
         chosen = rng.permutation(len(pool))[: num_support + num_query]
         known, asked = chosen[:num_support], chosen[num_support:]
-        scale = Standardisation.fit(pool.task, pool.values[known], UNKNOWN_PRIOR)
+        scale = Standardisation.warped(pool.task, pool.values[known], UNKNOWN_PRIOR)
         context = task_context(pool.task, num_support)
         support.append(_inputs(pool, known, context))
         query.append(_inputs(pool, asked, context))

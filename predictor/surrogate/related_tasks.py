@@ -90,7 +90,7 @@ class RelatedTasks:
         total = torch.zeros(len(known), len(chosen))
         count = torch.zeros_like(total)
         for column, one in enumerate(chosen):
-            goodness = Standardisation.fit(one.task, one.measured.targets).forward(one.measured.targets)
+            goodness = Standardisation.warped(one.task, one.measured.targets).forward(one.measured.targets)
             places = torch.tensor([place.get(architecture.hash, -1) for architecture in one.measured.architectures])
             kept = (places >= 0).nonzero()[:, 0]
             values = torch.from_numpy(goodness).float().clamp(-_LIMIT, _LIMIT)[kept]

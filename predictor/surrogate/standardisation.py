@@ -4,7 +4,8 @@ Goodness is larger when the architecture is better. Values of metrics that diffe
 as logarithms. Location and scale come from the support set (median, and a blend of spread and quartiles that one diverged
 training does not ruin); with fewer than three values they are shrunk towards what the training tasks of that metric family
 had. Beyond ±2 the scale is compressed logarithmically, since failed trainings lie tens of spreads below the rest; of quality
-everything worse than half a spread below the median is, since by how much bad networks fail says little of good ones.
+everything worse than half a spread below the median is, since by how much bad networks fail says little of good ones. On top of that
+a `Warp` may spread the support set's values evenly.
 
 Notation: S observations or predictions.
 """
@@ -12,13 +13,15 @@ Notation: S observations or predictions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from predictor.surrogate.warp import Warp
 from predictor.tasks import LOGARITHMIC_FAMILIES, Metric, Task
 
 Array = NDArray[np.float64]
@@ -56,6 +59,7 @@ class Standardisation:
     location: float
     scale: float
     knee_below: float = _KNEE  # spreads below the location beyond which goodness is told logarithmically
+    warp: Warp | None = None  # of what the above makes of values
 
     @classmethod
     def fit(cls, task: Task, values: Array, prior: ScalePrior = UNKNOWN_PRIOR) -> Standardisation:
@@ -74,9 +78,26 @@ class Standardisation:
         knee_below = _KNEE if family in LOGARITHMIC_FAMILIES else _KNEE_OF_FAILURE
         return cls(task.metric.sign, logarithmic, location, max(spread, _TINY), knee_below)
 
+    @classmethod
+    def warped(cls, task: Task, values: Array, prior: ScalePrior = UNKNOWN_PRIOR) -> Standardisation:
+        """The same with values of quality spread like a normal distribution, as far as there are many. Costs are left alone: they
+        are sums over the parts of a network, and would be no more."""
+        plain = cls.fit(task, values, prior)
+        return (
+            plain
+            if task.metric.family in LOGARITHMIC_FAMILIES
+            else replace(plain, warp=Warp.fit(plain.forward(values)))
+        )
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Standardisation:
+        """From `dataclasses.asdict` of one; those of before warps have none. TypeError or ValueError if it is something else."""
+        warp = stored.get("warp")
+        return cls(**{**stored, "warp": Warp(*map(tuple, (warp["places"], warp["scores"]))) if warp else None})
+
     def forward(self, values: Array) -> Array:
         """Metric unit -> standardised goodness."""
-        return self._bent(self._straight(values))
+        return self._placed(self._straight(values))
 
     def forward_errors(self, values: Array, std_errors: Array) -> Array:  # (S,) each
         """Standard deviations of errors of values, metric unit -> standardised units.
@@ -90,7 +111,7 @@ class Standardisation:
             relative = std_errors / np.maximum(values, _TINY)
             raw = np.sqrt(np.log1p(relative**2)) if self.logarithmic else std_errors
             z, size = self._straight(values), raw / self.scale
-            apart = [np.abs(self._bent(z + step * size) - self._bent(z)) / abs(step) for step in _REACH]
+            apart = [np.abs(self._placed(z + step * size) - self._placed(z)) / abs(step) for step in _REACH]
         largest: Array = np.max(apart, axis=0)
         return np.minimum(largest, _LARGEST_ERROR)
 
@@ -98,6 +119,10 @@ class Standardisation:
         """Goodness in spreads, before it is compressed."""
         raw = np.log(np.maximum(values, _TINY)) if self.logarithmic else values
         return (self.sign * raw - self.location) / self.scale
+
+    def _placed(self, z: Array) -> Array:
+        bent = self._bent(z)
+        return bent if self.warp is None else self.warp.forward(bent)
 
     def _bent(self, z: Array) -> Array:
         beyond = np.abs(z) - self._knee(z)
@@ -108,6 +133,7 @@ class Standardisation:
 
     def inverse(self, standardised: Array) -> Array:
         """Standardised goodness -> metric unit."""
+        standardised = standardised if self.warp is None else self.warp.inverse(standardised)
         knee = self._knee(standardised)
         beyond = np.minimum(np.abs(standardised) - knee, 30.0)
         z = np.where(beyond <= 0.0, standardised, np.sign(standardised) * (knee + np.expm1(np.maximum(beyond, 0.0))))
@@ -116,6 +142,7 @@ class Standardisation:
 
     def differentiable_inverse(self, standardised: Tensor) -> Tensor:
         """The same, through which gradients pass."""
+        standardised = standardised if self.warp is None else self.warp.differentiable_inverse(standardised)
         knee = torch.where(standardised < 0.0, self.knee_below, _KNEE)
         beyond = (standardised.abs() - knee).clamp(max=30.0)
         far = standardised.sign() * (knee + torch.expm1(beyond.clamp(min=0.0)))

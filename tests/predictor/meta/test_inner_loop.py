@@ -147,7 +147,9 @@ def test_serving_gives_the_same_parameters_as_learn2learn(
     adapted = tiny_meta.adapt(accuracy_task, space, support)
 
     encoder = ArchitectureEncoder()
-    scale = Standardisation.fit(accuracy_task, support.targets, ScalePrior(**tiny_meta.manifest["priors"]["accuracy"]))
+    scale = Standardisation.warped(
+        accuracy_task, support.targets, ScalePrior(**tiny_meta.manifest["priors"]["accuracy"])
+    )
     inputs = SurrogateInputs.of(
         encoder.batch(support.architectures), space_reference(space, encoder), task_context(accuracy_task, count)
     )

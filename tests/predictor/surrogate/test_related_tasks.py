@@ -85,7 +85,7 @@ def foretold(found: RelatedTasks, architectures: Sequence[Architecture], views: 
 
 
 def goodness_of(task: MeasuredTask) -> Tensor:
-    scale = Standardisation.fit(task.task, task.measured.targets)
+    scale = Standardisation.warped(task.task, task.measured.targets)
     return torch.from_numpy(scale.forward(task.measured.targets)).float()
 
 
