@@ -19,6 +19,7 @@ Notation: S support architectures, Q asked ones, K opinions of the mean, V views
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,6 +37,8 @@ _STRIP = 256  # columns of the own covariance that are computed at once
 _MAX_TYPICAL = 256  # observations that tell how much is typically left
 _JITTER = 1e-6
 _LEAST_SHARE = 0.01
+_OVERLOOKED, _LEADING = 0.2, 0.7  # share below which an opinion is given another start, and what it gets there
+_NUM_SCALES = 3  # hyperparameters before the shares
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ class _Hyperparameters:
         if inputs.contrasts is not None:
             plain, self.contrast = plain[:-1], plain[-1]
         self.slope, self.offset, self.noise = plain[0], plain[1], plain[2]
-        self.shares = plain[3 : 3 + num_means] / plain[3 : 3 + num_means].sum()  # (K,)
-        self.weights, self.lengths, self.linear_weights = plain[3 + num_means :].reshape(3, -1)  # V each
+        self.shares = plain[_NUM_SCALES:][:num_means] / plain[_NUM_SCALES:][:num_means].sum()  # (K,)
+        self.weights, self.lengths, self.linear_weights = plain[_NUM_SCALES + num_means :].reshape(3, -1)  # V each
 
 
 @dataclass(frozen=True)
@@ -300,13 +303,35 @@ class _Evidence:
         ]
 
     def most_probable(self, config: GPConfig) -> Tensor:
-        """By gradient descent from the centres of the priors."""
+        """By gradient descent from the centres of the priors, and from wherever else `_starts` says: the better of what is found."""
         sizes = self._support.means.shape[1], len(self._support.views), self._contrast is not None
         prior, widths = config.prior_means(*sizes), config.prior_widths(*sizes)
-        raw = prior.clone().requires_grad_()
+        found = [self._descended(start, prior, widths, config.num_fit_steps) for start in self._starts(prior)]
+        return min(found, key=lambda one: one[1])[0]
+
+    def _starts(self, prior: Tensor) -> Iterator[Tensor]:
+        """The centres of the priors. Where an opinion that counts little beforehand agrees best with what was observed, also with
+        that one leading: from far down its share hardly moves."""
+        yield prior
+        means = self._support.means
+        shares = slice(_NUM_SCALES, _NUM_SCALES + means.shape[1])
+        apart = means - means.mean(0)
+        agreement = (self._targets - self._targets.mean()) @ apart / apart.norm(dim=0).clamp(min=_JITTER)
+        best = int(agreement.argmax())
+        counts = prior[shares].softmax(0)
+        if float(counts[best]) < _OVERLOOKED:
+            leading = (1.0 - _LEADING) * counts
+            leading[best] += _LEADING
+            start = prior.clone()
+            start[shares] = leading.log()
+            yield start
+
+    def _descended(self, start: Tensor, prior: Tensor, widths: Tensor, num_steps: int) -> tuple[Tensor, float]:
+        """The best hyperparameters on the way down from there, and the negative logarithm of how probable they are."""
+        raw = start.clone().requires_grad_()
         optimizer = torch.optim.Adam([raw], lr=0.1)
         best, best_loss = prior.clone(), math.inf
-        for _ in range(config.num_fit_steps):
+        for _ in range(num_steps):
             optimizer.zero_grad()
             loss = self._negative_logarithm(raw)
             if loss is None:
@@ -316,7 +341,7 @@ class _Evidence:
                 best, best_loss = raw.detach().clone(), float(loss.detach())
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        return best
+        return best, best_loss
 
     def _negative_logarithm(self, raw: Tensor) -> Tensor | None:
         """Of the evidence, up to a constant; None where the covariance is not positive definite to working precision."""

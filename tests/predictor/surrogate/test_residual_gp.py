@@ -371,6 +371,21 @@ def opinions(count: int, *columns: np.ndarray) -> GPInputs:
     return GPInputs(torch.from_numpy(np.stack(columns, axis=1)), (torch.from_numpy(rng.normal(size=(count, 3))),))
 
 
+def test_an_opinion_that_counts_least_beforehand_is_found_if_it_is_right(monkeypatch) -> None:
+    def share_of_the_last() -> float:
+        rng = np.random.default_rng(1)
+        targets = torch.from_numpy(rng.normal(size=24))
+        near = targets[:, None] + torch.from_numpy(rng.normal(0.0, [1.0, 1.0, 0.1], size=(24, 3)))
+        support = GPInputs(near, inputs(rng, 24).views)
+        fitted = ResidualGP.fit(support, targets, torch.ones(24), GPConfig(shares=(0.5, 0.49, 0.002)))
+        return float(fitted.raw[3:6].softmax(0)[2])
+
+    found = share_of_the_last()
+    monkeypatch.setattr(residual_gp, "_OVERLOOKED", 0.0)
+
+    assert found > 0.5 > share_of_the_last()
+
+
 @pytest.mark.parametrize("shares", [(1.0, 1.0, 1.0), (0.2, 3.0, 0.7)])
 def test_shares_of_the_opinions_sum_to_1_so_what_all_agree_on_is_the_mean(shares) -> None:
     rng = np.random.default_rng(13)
