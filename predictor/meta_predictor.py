@@ -61,6 +61,7 @@ class Parts:
         True  # neighbourhoods and counts, too, in the process: the surrogate reads what it always reads
     )
     universal_mean: bool = True
+    warp: bool = True  # of measured values
 
     def steps(self, log_step_sizes: Tensor) -> Tensor:
         """The inner loop's steps: all or none."""
@@ -223,7 +224,7 @@ class MetaPredictor:
         are answered as if no error had been told, and so does the standardisation.
         """
         reference = self.reference_of(space, support.architectures)
-        alone = self._surroundings(task, space, support, reference)
+        alone = self._surroundings(task, space, support, reference, parts.warp)
         alone = alone if parts.universal_mean else replace(alone, universal=None)
         surroundings = alone if related is None else _with_related(alone, related)
         experience = Experience(len(support), support.hash, self._widths.factor(len(support)))
@@ -255,11 +256,11 @@ class MetaPredictor:
         return AdaptedPredictor(surroundings, parameters, process, experience)
 
     def _surroundings(
-        self, task: Task, space: SearchSpace, support: SupportSet, reference: SpaceReference
+        self, task: Task, space: SearchSpace, support: SupportSet, reference: SpaceReference, warped: bool = True
     ) -> Surroundings:
         family = task.metric.family
         prior = self._priors[family].in_unit_of(task.metric) if family in self._priors else UNKNOWN_PRIOR
-        scale = Standardisation.warped(task, support.targets, prior)
+        scale = (Standardisation.warped if warped else Standardisation.fit)(task, support.targets, prior)
         spread = prior.location_spread / scale.scale if len(support) == 0 else 0.0
         return self._around(task, space, scale, spread, reference, task_context(task, len(support)))
 

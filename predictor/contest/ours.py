@@ -32,6 +32,7 @@ WITHOUT_PARTS: Mapping[str, Parts] = {
     "Archcast without decisions": Parts(decisions=False),
     "Archcast without graph statistics": Parts(graph_statistics=False),
     WITHOUT_UNIVERSAL: Parts(universal_mean=False),
+    "Archcast without warp": Parts(warp=False),
 }
 """Each is the version less that part alone; related tasks are heard."""
 
