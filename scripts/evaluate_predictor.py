@@ -26,7 +26,7 @@ from predictor.benchmarks.base import BenchmarkTask
 from predictor.benchmarks.leave_out import trainings
 from predictor.benchmarks.protocols import Case, Protocol, protocol, protocols
 from predictor.contest.entrants import Entrants, Tables
-from predictor.contest.episodes import DIVERSE, RANDOM, Features, remembered
+from predictor.contest.episodes import DIVERSE, OWN, RANDOM, Features, remembered
 from predictor.contest.plots import plot_against_observations
 from predictor.contest.report import protocol_report
 from predictor.contest.results import ResultStore
@@ -49,7 +49,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--num-query", type=int, help=f"architectures asked about (default: the case's, or {NUM_QUERY})"
     )
-    parser.add_argument("--selection", nargs="+", choices=(RANDOM, DIVERSE), default=[RANDOM])
+    parser.add_argument(
+        "--selection",
+        nargs="+",
+        choices=(RANDOM, OWN, DIVERSE),
+        default=[RANDOM],
+        help="support sets at random, asked the same for all sizes; the same support sets, asked whatever is not in the own one; support sets unlike each other",
+    )
     parser.add_argument("--versions", type=Path, default=Path("var/leave_out"), help="one model version per training")
     parser.add_argument("--results", type=Path, default=Path("var/evaluation"))
     parser.add_argument("--threads", type=int, default=1)

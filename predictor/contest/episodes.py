@@ -2,7 +2,8 @@
 
 Which architectures are measured and which are asked about depends on the task, the seed, the largest size and the number of
 asked architectures alone. Support sets of growing size contain each other; the asked architectures are the same for every
-size, and none is the same network as one of the support set, however it is written.
+size, and none is the same network as one of the largest support set, however it is written. Where networks differ in how many notations they have, those with many
+are measured soon, and what is asked is then harder than the space is on average; `Episode.own_draw` asks, for each size, about anything but its own support set, as published figures do.
 
 Notation: R rows of a task, S support rows, Q asked rows.
 """
@@ -26,8 +27,8 @@ from predictor.tasks import SupportSet
 LEAST_QUERY = 20
 """Sizes that leave fewer architectures to ask about are left out."""
 
-RANDOM, DIVERSE = "random", "diverse"
-"""How support architectures are chosen."""
+RANDOM, OWN, DIVERSE = "random", "own", "diverse"
+"""How support architectures are chosen; `own` at random too, but asked is whatever is not in that very support set."""
 
 _MAX_POOL = 3_000  # architectures that a diverse support set is chosen from
 
@@ -84,6 +85,11 @@ class Episode:
         if size > len(self.order):
             raise BenchmarkError(f"{self.measured.task.name}: expected a size of {len(self.order)} or less, got {size}")
         return Draw(self.measured, self.order[:size], self.query_rows)
+
+    def own_draw(self, size: int) -> Draw:
+        """The same support set, and as many asked architectures among all that are no network of it."""
+        alone = draw_episode(self.measured, [size], self.seed, len(self.query_rows))
+        return Draw(self.measured, alone.order, alone.query_rows)
 
     def diverse_draw(self, size: int, features: Features) -> Draw:
         """The same with a support set of architectures unlike each other: those nearest to the centres of as many clusters

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predictor.contest.episodes import DIVERSE, OWN, RANDOM
 from predictor.contest.ours import OURS
 from predictor.contest.results import Result, unique
 
@@ -21,6 +22,11 @@ _ORDER = ("ours", "ablation", "curve", "source", "single-task", "ranking")
 UNBOUNDED = frozenset({"nll", "width", "width_at_90"})
 """Scores of which one task can outweigh all others."""
 
+_HEADINGS = {
+    RANDOM: "Support sets chosen at random",
+    OWN: "Support sets chosen at random, asked whatever is not in that very one",
+    DIVERSE: "Support sets chosen to be diverse",
+}
 _FIELDS = {"kendall_tau": "Kendall τ", "spearman_rho": "Spearman ρ"}
 
 
@@ -188,7 +194,7 @@ def protocol_report(results: Sequence[Result], title: str) -> str:
     blocks = [f"## {title}"]
     for selection in unique(results, "selection"):
         chosen = [one for one in results if one.selection == selection]
-        blocks.append(f"### Support sets chosen {'at random' if selection == 'random' else 'to be ' + selection}")
+        blocks.append(f"### {_HEADINGS.get(selection, selection)}")
         for field, name in _FIELDS.items():
             blocks += [f"#### {name}, mean over {len(unique(chosen, 'case'))} tasks", score_table(chosen, field)]
         blocks += ["#### Against the best single-task peer (Kendall τ)", wins_table(chosen, is_single_task)]

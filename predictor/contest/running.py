@@ -12,7 +12,7 @@ import numpy as np
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.benchmarks.protocols import Case
 from predictor.contest.contestants import Contestant
-from predictor.contest.episodes import DIVERSE, RANDOM, Draw, Episode, Features, draw_episode
+from predictor.contest.episodes import DIVERSE, OWN, RANDOM, Draw, Episode, Features, draw_episode
 from predictor.contest.fingerprints import digest
 from predictor.contest.results import Result, ResultKey, ResultStore
 from predictor.contest.scores import score
@@ -94,9 +94,14 @@ class _Draws:
 
     def of(self, size: int) -> Draw:
         if size not in self._made:
-            features = self._plan.features if self._plan.selection == DIVERSE else None
-            self._made[size] = self.episode.diverse_draw(size, features) if features else self.episode.draw(size)
+            self._made[size] = self._drawn(size)
         return self._made[size]
+
+    def _drawn(self, size: int) -> Draw:
+        if self._plan.selection == OWN:
+            return self.episode.own_draw(size)
+        features = self._plan.features if self._plan.selection == DIVERSE else None
+        return self.episode.diverse_draw(size, features) if features else self.episode.draw(size)
 
 
 def _scored(case: Case, contestant: Contestant, draw: Draw, seed: int, plan: Plan) -> Result | Failure:

@@ -84,6 +84,20 @@ def test_a_task_that_is_too_small_is_refused(measured) -> None:
         draw_episode(shortened(measured, 12), (5,), seed=0, num_query=100)
 
 
+def test_asked_apart_from_the_own_support_set_are_other_networks_than_those_of_larger_ones(measured) -> None:
+    episode = draw_episode(measured, (0, 10, 60), 0, 100)
+
+    draws = {size: episode.own_draw(size) for size in episode.sizes}
+
+    for size, draw in draws.items():
+        assert np.array_equal(draw.support_rows, episode.draw(size).support_rows)
+        assert not {one.hash for one in draw.support.architectures} & {one.hash for one in draw.asked}
+        assert len(draw.asked) == 100
+    assert np.array_equal(draws[60].query_rows, episode.query_rows)
+    later = {one.hash for one in draws[60].support.architectures}
+    assert later & {one.hash for one in draws[0].asked}  # which no other size would ask about
+
+
 def test_diverse_support_sets_are_spread_out_and_never_asked_about(measured) -> None:
     episode = draw_episode(measured, SIZES, seed=0, num_query=300)
     random, diverse = episode.draw(20), episode.diverse_draw(20, decisions)

@@ -95,14 +95,14 @@ def test_a_report_has_each_way_of_choosing_supports_and_each_group_by_itself(res
     rows = [
         result(case=case, groups=groups, selection=selection)
         for case, groups in (("a", "HELP|FD"), ("b", "HELP"))
-        for selection in ("random", "diverse")
+        for selection in ("random", "own", "diverse")
     ]
 
     text = protocol_report(rows, "P3: new device")
 
-    assert text.count("HELP: Kendall τ, mean over 2 tasks") == 2
+    assert text.count("HELP: Kendall τ, mean over 2 tasks") == 3
     assert "FD: Kendall τ" not in text  # one task is told by itself
-    for expected in ("at random", "to be diverse", "**a**", "**b**"):
+    for expected in ("at random\n", "at random, asked whatever", "to be diverse", "**a**", "**b**"):
         assert expected in text
 
 

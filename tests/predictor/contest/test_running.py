@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from predictor.contest.episodes import DIVERSE, remembered
+from predictor.contest.episodes import DIVERSE, OWN, RANDOM, remembered
 from predictor.contest.results import ResultStore
 from predictor.contest.running import Plan, run_case, sizes_of
 
@@ -134,6 +136,17 @@ def test_diverse_support_sets_are_chosen_once_for_all_contestants(case, measured
 
     assert len(asked) == 1  # the same architectures for both sizes
     assert len(store.load()) == 4
+
+
+def test_asked_apart_from_the_own_support_set_is_kept_beside_asked_the_same(case, measured, contestant, store) -> None:
+    for selection in (RANDOM, OWN):
+        run_case(case, measured, [contestant()[0]], replace(PLAN, seeds=1, selection=selection), store)
+
+    kept = {selection: [one for one in store.load() if one.selection == selection] for selection in (RANDOM, OWN)}
+    errors = {selection: {one.num_observations: one.nll for one in found} for selection, found in kept.items()}
+    assert errors[RANDOM].keys() == errors[OWN].keys()
+    assert errors[RANDOM][max(case.sizes)] == errors[OWN][max(case.sizes)]
+    assert errors[RANDOM] != errors[OWN]
 
 
 def test_only_the_cases_own_sizes_are_run(case) -> None:
