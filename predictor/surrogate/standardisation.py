@@ -91,7 +91,7 @@ class Standardisation:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Standardisation:
-        """From `dataclasses.asdict` of one; those of before warps have none. TypeError or ValueError if it is something else."""
+        """From `dataclasses.asdict` of one; those of before warps have none. KeyError, TypeError or ValueError if it is something else."""
         warp = stored.get("warp")
         return cls(**{**stored, "warp": Warp(*map(tuple, (warp["places"], warp["scores"]))) if warp else None})
 
