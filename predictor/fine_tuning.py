@@ -234,7 +234,9 @@ def _trained(champion: MetaPredictor, pools: Sequence[TaskPool], course: _Course
         "device": device,
     }
     built = finished(state, champion.inner_config, encoder, pools or [], manifest) if pools else champion
-    kept = {key: champion.manifest[key] for key in ("priors", "widths") if key in champion.manifest}
+    kept = {
+        key: champion.manifest[key] for key in ("priors", "widths", "widths_with_related") if key in champion.manifest
+    }
     manifest = {**built.manifest, **kept}
     reference, universal = champion.default_reference, champion.universal  # which know more than a fine-tune's tasks
     return MetaPredictor(built.surrogate, built.log_step_sizes, reference, manifest, universal)

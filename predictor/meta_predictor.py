@@ -31,12 +31,12 @@ from predictor.meta.episodes import space_reference
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
-from predictor.surrogate.related_tasks import RelatedTasks, are_related
+from predictor.surrogate.related_tasks import RelatedTasks, are_related, is_cost
 from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs, ResidualGP
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
 from predictor.surrogate.universal_mean import UniversalMean
-from predictor.tasks import MeasuredTask, SupportSet, Task
+from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 _MIN_FOR_SLOPE = 10
 """Observations from which on they tell how far the scale of a forecast is off."""
@@ -48,7 +48,11 @@ _REFERENCE, _UNIVERSAL = "reference.", "universal."
 """What names of tensors in a checkpoint begin with."""
 
 _TRUSTED = 0.35
-"""Share of related tasks, before anything was measured, beyond which they speak in place of the universal mean: half of the most."""
+"""Share of related tasks, before anything was measured, beyond which they are trusted: half of the most. Then they speak in place of the
+universal mean, and widths of intervals are those of tasks that were heard with relatives."""
+
+_LESS_ROOM = 0.5
+"""By how much views that look for what holds in every space weigh less beside related tasks that can be relied on fully."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class MetaPredictor:
         self.version = checkpoint.version_of(self._weights)
         self._ranking_weight = float(manifest["inner"]["ranking_weight"])
         self._widths = WidthTable.from_json(manifest.get("widths", {"numbers": [0], "factors": [1.0]}))
+        related = manifest.get("widths_with_related")  # versions of before have none
+        self._widths_with_related = WidthTable.from_json(related) if related else self._widths
         self._priors = {family: ScalePrior(**prior) for family, prior in manifest.get("priors", {}).items()}
         self._references: dict[str, SpaceReference] = {}
         self._lock, self._of_thread = Lock(), local()
@@ -227,7 +233,7 @@ class MetaPredictor:
         alone = self._surroundings(task, space, support, reference, parts.warp)
         alone = alone if parts.universal_mean else replace(alone, universal=None)
         surroundings = alone if related is None else _with_related(alone, related)
-        experience = Experience(len(support), support.hash, self._widths.factor(len(support)))
+        experience = Experience(len(support), support.hash, self._widths_beside(related).factor(len(support)))
         if len(support) == 0:
             return AdaptedPredictor(surroundings, dict(self._surrogate.named_parameters()), None, experience)
         held = support.select(range(min(len(support), MAX_OBSERVATIONS)))
@@ -244,16 +250,20 @@ class MetaPredictor:
         errors = surroundings.scale.forward_errors(held.targets, np.array(held.std_errors))
         noise = torch.tensor(held.counts).double(), torch.from_numpy(errors).square()
         seen = parts.seen(adapted.gp_inputs(held.architectures))
-        process = _process(seen, left_out_mean, targets.double(), *noise, related)
+        process = _process(task, seen, left_out_mean, targets.double(), *noise, related)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
             unheard = AdaptedPredictor(alone, parameters, None, experience)
             seen = parts.seen(unheard.gp_inputs(held.architectures))
-            without = _process(seen, left_out_mean, targets.double(), *noise, None)
+            without = _process(task, seen, left_out_mean, targets.double(), *noise, None)
             if without.leave_one_out_log_density > process.leave_one_out_log_density:
                 surroundings, process = alone, without
+                experience = replace(experience, width_factor=self._widths.factor(len(support)))
         # misses of the others tell how good their known errors are
         experience = replace(experience, own_factor=own_factor(process.leave_one_out()[process.is_ordinary]))
         return AdaptedPredictor(surroundings, parameters, process, experience)
+
+    def _widths_beside(self, related: RelatedTasks | None) -> WidthTable:
+        return self._widths_with_related if related is not None and is_trusted(related) else self._widths
 
     def _surroundings(
         self, task: Task, space: SearchSpace, support: SupportSet, reference: SpaceReference, warped: bool = True
@@ -306,11 +316,25 @@ class MetaPredictor:
 
 def _with_related(alone: Surroundings, related: RelatedTasks) -> Surroundings:
     """Related tasks that are trusted know this very space: beside them the universal mean takes no part."""
-    universal = None if related.share > _TRUSTED else alone.universal
-    return replace(alone, related=related, universal=universal)
+    return replace(alone, related=related, universal=None if is_trusted(related) else alone.universal)
+
+
+def is_trusted(related: RelatedTasks) -> bool:
+    """Whether related tasks can be relied on before anything was measured."""
+    return related.share > _TRUSTED
+
+
+def _room(metric: Metric, related: RelatedTasks) -> tuple[float, ...]:
+    """Of every view beside related tasks (`GPConfig.room`): the more these can be relied on, the less is left to embedding, statistics,
+    neighbourhoods and counts. Costs are sums over operations, so what tells operations keeps its weight there."""
+    less = 1.0 - _LESS_ROOM * related.trust
+    of_operations = 1.0 if is_cost(metric) else less
+    decisions = opinions = 1.0
+    return less, less, of_operations, decisions, opinions, of_operations
 
 
 def _process(
+    task: Task,
     support: GPInputs,
     left_out_mean: Tensor,
     targets: Tensor,
@@ -322,11 +346,13 @@ def _process(
     # few values go the other way by chance: they may not turn a forecast round
     slope = GPConfig.slope * min(1.0, len(targets) / _MIN_FOR_SLOPE)
     shares: tuple[float, ...] = ()
+    room: tuple[float, ...] = ()
     if related is not None:
+        room = _room(task.metric, related)
         of_surrogate, *of_related = related.shares
         num_own = support.means.shape[1] - len(
             of_related
         )  # the surrogate, and the universal mean where it knows the metric
         shares = (*[of_surrogate / num_own] * num_own, *of_related)
-    config = GPConfig(slope=slope, shares=shares)
+    config = GPConfig(slope=slope, shares=shares, room=room)
     return ResidualGP.fit(support, targets, counts, config, known_variance)

@@ -17,7 +17,7 @@ from predictor.meta.episodes import TaskPool
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.meta.outer_loop import MetaLearnerState
 from predictor.meta.universal_fitting import fit_universal_mean
-from predictor.meta_predictor import MetaPredictor
+from predictor.meta_predictor import MetaPredictor, is_trusted
 from predictor.scoring import EpisodeScore, score_episodes
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.standardisation import scale_priors
@@ -83,18 +83,34 @@ def calibrated(
     numbers: Sequence[int] = CALIBRATION_NUMBERS,
     num_repeats: int = 2,
     on_progress: Callable[[float], None] = lambda _fraction: None,
+    sources: Sequence[MeasuredTask] = (),
 ) -> MetaPredictor:
-    """The same parameters with interval widths learned from tasks that took no part in training."""
-    plain = with_manifest(meta, {"widths": WidthTable().to_json()})
-    scores = score_episodes(plain, kept_out, numbers, num_repeats, on_progress=on_progress)
+    """The same parameters with interval widths learned from tasks that took no part in training: each on its own, and those that may rely on
+    relatives among the sources once more with these. A version that has no such task uses the same widths for both."""
+    untold = {name: value for name, value in meta.manifest.items() if name not in ("widths", "widths_with_related")}
+    plain = MetaPredictor.from_bytes(meta.to_bytes(), untold)
+    said = {one.task.name: plain.related(one.task, one.space, sources) for one in kept_out} if sources else {}
+    heard = {name: related for name, related in said.items() if related is not None and is_trusted(related)}
+    hearing = [one for one in kept_out if one.task.name in heard]
+    share = len(kept_out) / max(len(kept_out) + len(hearing), 1)  # of the work
+    alone = score_episodes(plain, kept_out, numbers, num_repeats, on_progress=lambda done: on_progress(share * done))
+    beside = score_episodes(
+        plain, hearing, numbers, num_repeats,
+        on_progress=lambda done: on_progress(share + (1.0 - share) * done), related=heard,
+    )  # fmt: skip
+    tables = {"widths": _widths(alone) or WidthTable(), "widths_with_related": _widths(beside)}
+    return with_manifest(plain, {name: table.to_json() for name, table in tables.items() if table is not None})
+
+
+def _widths(scores: Sequence[EpisodeScore]) -> WidthTable | None:
     errors: dict[int, dict[str, list[np.ndarray[Any, Any]]]] = {}
     for score in scores:
         errors.setdefault(score.num_observations, {}).setdefault(score.task, []).append(score.errors_in_std)
     if not errors:
-        return plain
+        return None
     reached = tuple(sorted(errors))  # no task may have enough measurements for the largest numbers
     factors = tuple(_balanced_factor(errors[number]) for number in reached)
-    return with_manifest(meta, {"widths": WidthTable(reached, factors).to_json()})
+    return WidthTable(reached, factors)
 
 
 def _balanced_factor(errors_by_task: Mapping[str, Sequence[np.ndarray[Any, Any]]]) -> float:

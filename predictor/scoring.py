@@ -6,13 +6,15 @@ Notation: Q forecasts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from predictor.meta_predictor import MetaPredictor
+from predictor.surrogate.related_tasks import RelatedTasks
 from predictor.tasks import MeasuredTask
 
 Array = NDArray[np.float64]
@@ -38,13 +40,18 @@ class EpisodeScore:
 
 
 def score_episode(
-    meta: MetaPredictor, measured: MeasuredTask, num_observations: int, num_query: int, rng: np.random.Generator
+    meta: MetaPredictor,
+    measured: MeasuredTask,
+    num_observations: int,
+    num_query: int,
+    rng: np.random.Generator,
+    related: RelatedTasks | None = None,
 ) -> EpisodeScore:
     """Adapts to randomly chosen observations and scores forecasts of others that are left out."""
     order = rng.permutation(len(measured.measured))
     known = measured.measured.select(order[:num_observations])
     asked = measured.measured.select(order[num_observations : num_observations + num_query])
-    adapted = meta.adapt(measured.task, measured.space, known)
+    adapted = meta.adapt(measured.task, measured.space, known, related)
     predictions = adapted.predict(asked.architectures)
     errors = adapted.errors_in_std(asked.architectures, asked.targets)
     inside = (predictions.lower <= asked.targets) & (asked.targets <= predictions.upper)
@@ -67,8 +74,12 @@ def score_episodes(
     num_query: int = 100,
     seed: int = 0,
     on_progress: Callable[[float], None] = lambda _fraction: None,
+    related: Mapping[str, RelatedTasks] = MappingProxyType({}),
 ) -> list[EpisodeScore]:
-    """Every task with every number of observations, repeated; the draws depend on the seed alone, so versions can be paired."""
+    """Every task with every number of observations, repeated; the draws depend on the seed alone, so versions can be paired.
+
+    `related` are what is heard of others, by name of the task that hears it.
+    """
     scores = []
     plan = [
         (place, measured, number, repeat)
@@ -79,7 +90,8 @@ def score_episodes(
     ]
     for done, (place, measured, number, repeat) in enumerate(plan, start=1):
         rng = np.random.default_rng([seed, place, number, repeat])
-        scores.append(score_episode(meta, measured, number, num_query, rng))
+        heard = related.get(measured.task.name)
+        scores.append(score_episode(meta, measured, number, num_query, rng, heard))
         on_progress(done / len(plan))
     return scores
 

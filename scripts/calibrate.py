@@ -45,7 +45,10 @@ def main() -> None:
     if args.universal_mean:
         meta = with_new_universal_mean(meta, tasks)
     with tqdm(total=1.0, desc="calibration", bar_format="{l_bar}{bar}", file=sys.stdout) as bar:
-        meta = calibrated(meta, parts["validation"], on_progress=lambda done: bar.update(done - bar.n) and None)
+        sources = sources_of([tasks[name] for name in meta.manifest["trained_on"] if name in tasks])
+        meta = calibrated(
+            meta, parts["validation"], on_progress=lambda done: bar.update(done - bar.n) and None, sources=sources
+        )
     if meta.manifest.get("leave_out") is None:  # what a leave-out training left out is scored by the contest
         metrics = {part: summary(score_episodes(meta, known, SIZES, num_repeats=2)) for part, known in parts.items()}
         meta = with_manifest(meta, {"metrics": metrics})

@@ -206,7 +206,7 @@ def main() -> None:
     meta = finished(state, config.inner, encoder_config, pools, manifest)
     with tqdm(total=1.0, desc="universal mean", bar_format="{l_bar}{bar}", file=sys.stdout) as bar:
         meta = with_universal_mean(meta, pools, args.seed, on_progress=lambda done: bar.update(done - bar.n) and None)
-    meta = calibrated(meta, measured(parts["validation"]))
+    meta = calibrated(meta, measured(parts["validation"]), sources=measured(parts["train"]))
     if args.leave_out is None:  # what a leave-out training left out is scored by the contest
         metrics = {
             part: summary(score_episodes(meta, measured(parts[part]), (0, 10, 20, 50), num_repeats=2))

@@ -142,8 +142,8 @@ def curve_of(measured: BenchmarkTask, fidelities: Sequence[str]) -> list[Measure
 
 def own_fingerprint(meta: MetaPredictor) -> str:
     """Of a version and of the code that adapts it."""
-    widths = str(sorted(meta.manifest.get("widths", {}).items()))
-    return digest(meta.version, widths, code_digest(MetaPredictor.__module__, _CODE))
+    widths = [str(sorted(meta.manifest.get(name, {}).items())) for name in ("widths", "widths_with_related")]
+    return digest(meta.version, *widths, code_digest(MetaPredictor.__module__, _CODE))
 
 
 def from_scratch(shape_of: MetaPredictor) -> Contestant:
@@ -159,6 +159,6 @@ def untrained(meta: MetaPredictor) -> MetaPredictor:
         torch.manual_seed(0)
         surrogate = Surrogate(SurrogateConfig(EncoderConfig(**meta.manifest["surrogate"])))
     steps = initial_log_step_sizes(surrogate, meta.inner_config)
-    learned = ("priors", "widths", "universal_mean")
+    learned = ("priors", "widths", "widths_with_related", "universal_mean")
     manifest = {key: value for key, value in meta.manifest.items() if key not in learned}
     return MetaPredictor(surrogate, steps, meta.default_reference, manifest)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from predictor.architecture import Architecture
 from predictor.surrogate.standardisation import Standardisation
-from predictor.tasks import MeasuredTask, SupportSet, Task
+from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 Views = Callable[[Sequence[Architecture]], tuple[Tensor, ...]]
 """Architectures as tensors, each (Q, W), that do not depend on any task."""
@@ -47,9 +47,14 @@ _LIMIT = 5.0  # standardised units
 _COSTS = frozenset({"latency", "energy", "size", "throughput", "training_time"})
 
 
+def is_cost(metric: Metric) -> bool:
+    """Whether a metric tells what a network takes; the others tell how good it is."""
+    return metric.family in _COSTS
+
+
 def are_related(first: Task, second: Task) -> bool:
     """Whether one task's values may tell the other's: both of one search space, and both of cost or both of quality."""
-    same_side = (first.metric.family in _COSTS) == (second.metric.family in _COSTS)
+    same_side = is_cost(first.metric) == is_cost(second.metric)
     return first.search_space == second.search_space and same_side and first != second
 
 
@@ -166,7 +171,12 @@ class RelatedTasks:
     @property
     def share(self) -> float:
         """How much all of them count beside a surrogate before anything tells who is right."""
-        return _LARGEST_SHARE * float(self.reliability.max()) ** 2
+        return _LARGEST_SHARE * self.trust
+
+    @property
+    def trust(self) -> float:
+        """How far the most reliable one can be relied on, 0 to 1."""
+        return float(self.reliability.max()) ** 2
 
     @property
     def shares(self) -> tuple[float, ...]:  # (2 + R,)

@@ -67,6 +67,7 @@ class GPConfig:
     linear: float = 0.15  # weight of a view's linear kernel
     contrast: float = 0.7  # factor on how related tasks differ from each other, in standard deviations
     shares: tuple[float, ...] = ()  # of the opinions in the blend; all alike where they are not given
+    room: tuple[float, ...] = ()  # factor on both weights of each view; 1 where they are not given
     log_width: float = 0.8
     log_width_of_shares: float = 1.5  # wider: one opinion may turn out to be right and all others wrong
     log_width_of_contrast: float = 0.7
@@ -77,7 +78,11 @@ class GPConfig:
         shares = [
             max(share, _LEAST_SHARE) for share in self.shares or [1.0 / num_means] * num_means
         ]  # none is ruled out
-        per_view = [*[self.view] * num_views, *[self.length] * num_views, *[self.linear] * num_views]
+        room = self.room or (1.0,) * num_views
+        if len(room) != num_views:
+            raise ValueError(f"expected room for {num_views} views, got {len(room)}")
+        weights, linear = ([centre * factor for factor in room] for centre in (self.view, self.linear))
+        per_view = [*weights, *[self.length] * num_views, *linear]
         last = [self.contrast] * has_contrasts
         return torch.tensor([self.slope, self.offset, self.noise, *shares, *per_view, *last], dtype=torch.float64).log()
 

@@ -15,9 +15,12 @@ from predictor.architecture import Architecture, Operation
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor, Parts
+from predictor.meta_training import with_manifest
 from predictor.prediction import Predictions
 from predictor.search_spaces.nasbench201 import NASBench201
 from predictor.search_spaces.registry import declared_search_space, search_space
+from predictor.surrogate.related_tasks import RelatedTasks
+from predictor.surrogate.residual_gp import GPConfig, GPInputs, ResidualGP
 from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 LATENCY = Task("nasbench201", "toy", Metric("latency_ms", "ms", "minimize"), "raspi4")
@@ -645,3 +648,96 @@ def test_related_tasks_that_are_trusted_speak_in_place_of_the_universal_mean(
     assert adapted.insides.surroundings.related is related
     restored = universal_meta.restore(accuracy_task, space, adapted.to_bytes())
     assert_equal(restored.predict(cells), adapted.predict(cells))
+
+
+@pytest.fixture
+def related_of(universal_meta, space, cells, support_of, convolutions) -> Callable[[Task, float], RelatedTasks]:
+    """What another data set says of a task, measured with so much noise."""
+
+    def build(task: Task, noise: float) -> RelatedTasks:
+        errors = noise * np.random.default_rng(0).normal(size=len(cells))
+        told = dict(zip((cell.hash for cell in cells), errors, strict=True))
+        known = support_of(cells[100:200], lambda cell: convolutions(cell) + told[cell.hash])
+        related = universal_meta.related(task, space, [MeasuredTask(replace(task, dataset="elsewhere"), space, known)])
+        assert related is not None
+        return related
+
+    return build
+
+
+def rooms_seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ...]]:
+    """What room every process that is fitted from here on leaves its views."""
+    found: list[tuple[float, ...]] = []
+    fit = ResidualGP.fit
+
+    def noted(
+        support: GPInputs, targets: torch.Tensor, counts: torch.Tensor, config: GPConfig, *rest: Any
+    ) -> ResidualGP:
+        found.append(config.room)
+        return fit(support, targets, counts, config, *rest)
+
+    monkeypatch.setattr(ResidualGP, "fit", noted)
+    return found
+
+
+def test_the_better_related_tasks_are_the_less_room_is_left_to_what_holds_in_every_space(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, monkeypatch
+) -> None:
+    support, rooms = support_of(cells[:20], convolutions), rooms_seen(monkeypatch)
+    good, bad = (related_of(accuracy_task, noise) for noise in (0.0, 10.0))
+
+    for related in (None, good, bad):
+        universal_meta.adapt(accuracy_task, space, support, related)
+
+    alone, beside_good, beside_bad = rooms
+    assert alone == ()
+    for room, related in ((beside_good, good), (beside_bad, bad)):
+        less = 1.0 - 0.5 * float(related.reliability.max()) ** 2
+        assert room == pytest.approx((less, less, less, 1.0, 1.0, less))
+    assert beside_good[0] < 0.6 < beside_bad[0]
+
+
+def test_what_tells_operations_keeps_its_room_where_costs_are_forecast(
+    universal_meta, space, cells, support_of, convolutions, related_of, monkeypatch
+) -> None:
+    related, rooms = related_of(LATENCY, 0.0), rooms_seen(monkeypatch)
+
+    universal_meta.adapt(LATENCY, space, support_of(cells[:20], convolutions), related)
+
+    embedding, statistics, neighbourhoods, decisions, opinions, counts = rooms[0]
+    assert embedding == statistics < 0.6
+    assert neighbourhoods == decisions == opinions == counts == 1.0
+
+
+@pytest.mark.parametrize(("noise", "factor"), [(0.0, 0.25), (30.0, 4.0)])
+def test_beside_related_tasks_that_are_trusted_intervals_have_widths_that_were_learned_with_such(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, noise, factor
+) -> None:
+    tables = {"widths": [4.0, 4.0], "widths_with_related": [0.25, 0.25]}
+    manifest = {name: {"numbers": [0, 100], "factors": factors} for name, factors in tables.items()}
+    told = with_manifest(universal_meta, manifest)
+    support, related = support_of(cells[:20], convolutions), related_of(accuracy_task, noise)
+
+    found, plain = (
+        meta.adapt(accuracy_task, space, support, related).log_std(cells[30:40]) for meta in (told, universal_meta)
+    )
+
+    np.testing.assert_allclose(np.exp(found - plain), factor)
+
+
+def test_a_task_that_is_better_off_without_its_relatives_has_the_widths_of_one_without_any(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, monkeypatch
+) -> None:
+    density = property(lambda gp: float(gp.support.contrasts is None))  # whoever hears no relatives foretells better
+    monkeypatch.setattr(ResidualGP, "leave_one_out_log_density", density)
+    tables = {"widths": [4.0, 4.0], "widths_with_related": [0.25, 0.25]}
+    told = with_manifest(
+        universal_meta, {name: {"numbers": [0, 100], "factors": factors} for name, factors in tables.items()}
+    )
+    support, related = support_of(cells[:80], convolutions), related_of(accuracy_task, 0.0)
+
+    adapted = told.adapt(accuracy_task, space, support, related)
+    plain = universal_meta.adapt(accuracy_task, space, support, related)
+
+    assert adapted.insides.surroundings.related is None
+    np.testing.assert_allclose(np.exp(adapted.log_std(cells[90:95]) - plain.log_std(cells[90:95])), 4.0)

@@ -435,6 +435,17 @@ def test_shares_may_move_further_than_other_hyperparameters() -> None:
     assert widths.tolist() == [0.5, 0.5, 0.5, 2.0, 2.0, 0.5, 0.5, 0.5]
 
 
+def test_a_view_that_is_left_less_room_weighs_less_beforehand_in_both_its_kernels() -> None:
+    plain, less = (GPConfig(room=room).prior_means(num_means=1, num_views=2).exp() for room in ((), (0.5, 1.0)))
+
+    np.testing.assert_allclose(less / plain, [1, 1, 1, 1, 0.5, 1, 1, 1, 0.5, 1])  # weights, lengths, linear weights
+
+
+def test_room_for_another_number_of_views_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected room for 2 views, got 3"):
+        GPConfig(room=(1.0, 1.0, 1.0)).prior_means(num_means=1, num_views=2)
+
+
 def test_a_process_of_several_opinions_rebuilt_from_its_parts_gives_the_same_forecasts() -> None:
     rng = np.random.default_rng(15)
     everything = opinions(20, *rng.normal(size=(3, 20)))
