@@ -52,7 +52,7 @@ _TRUSTED = 0.35
 universal mean, and widths of intervals are those of tasks that were heard with relatives."""
 
 _LESS_ROOM = 0.5
-"""By how much views that look for what holds in every space weigh less beside related tasks that can be relied on fully."""
+"""By how much views that look for what holds in every space weigh less beside tasks of quality that can be relied on fully."""
 
 
 @dataclass(frozen=True)
@@ -326,11 +326,10 @@ def is_trusted(related: RelatedTasks) -> bool:
 
 def _room(metric: Metric, related: RelatedTasks) -> tuple[float, ...]:
     """Of every view beside related tasks (`GPConfig.room`): the more these can be relied on, the less is left to embedding, statistics,
-    neighbourhoods and counts. Costs are sums over operations, so what tells operations keeps its weight there."""
-    less = 1.0 - _LESS_ROOM * related.trust
-    of_operations = 1.0 if is_cost(metric) else less
+    neighbourhoods and counts. Where costs are forecast these tell what relatives on other hardware do not, and keep it all."""
+    general = 1.0 if is_cost(metric) else 1.0 - _LESS_ROOM * related.trust
     decisions = opinions = 1.0
-    return less, less, of_operations, decisions, opinions, of_operations
+    return general, general, general, decisions, opinions, general
 
 
 def _process(
