@@ -9,6 +9,7 @@ measured; a case's related tasks are those that contestants may learn from.
 from __future__ import annotations
 
 import argparse
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -44,6 +45,9 @@ def main() -> None:
         for case in protocol(name).cases
         if any(fnmatchcase(case.name, pattern) for pattern in args.cases) and case.task in tables.whole
     ]
+    if not cases:
+        asked = f"{' '.join(args.protocol)} that fit {' '.join(args.cases)}"
+        sys.exit(f"expected cases of {asked} and whose tables are in {args.tables}, got none")
     rows = []
     for name, case in tqdm(cases, disable=None, unit="case"):
         measured = tables.whole[case.task]
