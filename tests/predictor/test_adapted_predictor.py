@@ -25,7 +25,7 @@ from predictor.surrogate.residual_gp import GPInputs, ResidualGP
 from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 PERCENT = Metric("accuracy", "%", "maximize")
-NUM_SEEDS = 6
+NUM_SEEDS = 12
 
 
 def measured(task: Task, space: SearchSpace, architectures: Sequence[Architecture], values) -> MeasuredTask:
