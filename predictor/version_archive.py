@@ -24,7 +24,7 @@ from predictor.meta_predictor import MetaPredictor
 from predictor.search_spaces.registry import search_space
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
-from predictor.surrogate.universal_mean import MAX_TREE_NODES, MAX_TREES, NUM_COLUMNS
+from predictor.surrogate.trees import MAX_TREE_NODES, MAX_TREES, NUM_COLUMNS
 from predictor.tasks import METRIC_FAMILIES, Metric, SupportSet, Task
 
 MAX_MANIFEST_BYTES = 4 * 2**20

@@ -3,23 +3,22 @@
 Every search space counts alike, however many tasks and architectures it has. Targets are normal scores of goodness within a task:
 which of its architectures are better, whatever the unit and the scale.
 
-Notation: M architectures of a pool, G global features, A architectures that are learned from, T trees.
+Notation: M architectures of a pool, G global features, A architectures that are learned from.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from predictor.meta.episodes import TaskPool
 from predictor.surrogate.standardisation import normal_scores
-from predictor.surrogate.universal_mean import NUM_COLUMNS, FamilyMean, Trees, UniversalMean
+from predictor.surrogate.trees import Trees
+from predictor.surrogate.universal_mean import FamilyMean, UniversalMean
 
 Array = NDArray[np.float64]
 _LEAST_SPACES = 2  # what one space alone says of a metric is not universal
@@ -68,8 +67,8 @@ def _fitted(pools: Sequence[TaskPool], seed: int) -> FamilyMean:
     constant = float(np.average(targets, weights=weights))  # what boosting starts from
     linear = np.append(ridge.coef_, ridge.intercept_ + constant) / _NUM_PARTS
     return FamilyMean(
-        trees_of([one.tree_ for one in boosted.estimators_[:, 0]], _PACE / _NUM_PARTS),
-        trees_of([one.tree_ for one in randomised.estimators_], 1.0 / (_NUM_RANDOMISED * _NUM_PARTS)),
+        Trees.grown([one.tree_ for one in boosted.estimators_[:, 0]], _PACE / _NUM_PARTS),
+        Trees.grown([one.tree_ for one in randomised.estimators_], 1.0 / (_NUM_RANDOMISED * _NUM_PARTS)),
         torch.from_numpy(linear).float(),
     )
 
@@ -88,31 +87,3 @@ def _learned_from(pools: Sequence[TaskPool], rng: np.random.Generator) -> tuple[
     counts = Counter(spaces)
     weights = np.array([1.0 / counts[space] for space in spaces])
     return np.concatenate(scores), np.concatenate(targets), weights / weights.mean()
-
-
-def trees_of(trees: Sequence[Any], factor: float) -> Trees:
-    """scikit-learn's trees as nodes, what they answer multiplied by a factor."""
-    nodes = torch.zeros(len(trees), max(tree.node_count for tree in trees), NUM_COLUMNS)
-    nodes[..., 2:4] = torch.arange(nodes.shape[1])[:, None].float()  # what no node of a tree is leads to itself
-    for tree, row in zip(trees, nodes, strict=True):
-        row[: tree.node_count] = _rows(tree, factor)
-    return Trees(nodes)
-
-
-def _rows(tree: Any, factor: float) -> Tensor:  # (nodes of the tree, NUM_COLUMNS)
-    own, is_leaf = np.arange(tree.node_count), tree.children_left < 0
-    columns = [
-        np.where(is_leaf, 0, tree.feature),
-        np.where(is_leaf, 0.0, _not_above(tree.threshold)),
-        np.where(is_leaf, own, tree.children_left),
-        np.where(is_leaf, own, tree.children_right),
-        np.where(is_leaf, tree.value[:, 0, 0] * factor, 0.0),
-    ]
-    return torch.from_numpy(np.stack(columns, axis=1)).float()
-
-
-def _not_above(thresholds: Array) -> Array:
-    """The greatest single-precision numbers that are not above: what goes left of one goes left of the other."""
-    single = thresholds.astype(np.float32)
-    lower = np.nextafter(single, np.float32(-np.inf))
-    return np.where(single > thresholds, lower, single).astype(np.float64)

@@ -7,12 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import ExtraTreesRegressor
 
 from predictor.architecture import Architecture
-from predictor.encoding import NUM_GLOBAL_FEATURES, ArchitectureEncoder
+from predictor.encoding import ArchitectureEncoder
 from predictor.meta.episodes import TaskPool, space_reference
-from predictor.meta.universal_fitting import fit_universal_mean, trees_of
+from predictor.meta.universal_fitting import fit_universal_mean
 from predictor.search_spaces.registry import search_space
 from predictor.surrogate.universal_mean import UniversalMean
 from predictor.tasks import Metric, Task
@@ -77,13 +76,3 @@ def test_every_space_counts_alike(convolutions: Value) -> None:
 
     correlations = [float(np.corrcoef(said(one, agreeing).numpy(), agreeing.values)[0, 1]) for one in (few, many)]
     assert correlations[0] == pytest.approx(correlations[1], abs=0.2)
-
-
-def test_trees_answer_as_scikit_learn_does() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=(400, NUM_GLOBAL_FEATURES)).round(1).astype(np.float32)  # many equal values
-    forest = ExtraTreesRegressor(7, max_depth=6, random_state=0).fit(scores, scores[:, 0] * scores[:, 1])
-
-    trees = trees_of([one.tree_ for one in forest.estimators_], 1.0 / 7)
-
-    np.testing.assert_allclose(trees(torch.from_numpy(scores)).numpy(), forest.predict(scores), rtol=1e-4, atol=1e-5)
