@@ -20,7 +20,7 @@ from torch import Tensor
 
 from predictor import checkpoint
 from predictor.architecture import Architecture
-from predictor.calibration import NORMAL_90
+from predictor.calibration import NORMAL_90, own_factor
 from predictor.encoding import KINDS, ArchitectureEncoder, GraphBatch, SpaceReference
 from predictor.meta.cross_fitting import believable
 from predictor.prediction import Predictions
@@ -30,6 +30,7 @@ from predictor.surrogate.neighbourhoods import neighbourhood_features
 from predictor.surrogate.related_tasks import RelatedTasks
 from predictor.surrogate.residual_gp import GPInputs, ResidualGP
 from predictor.surrogate.standardisation import Standardisation
+from predictor.surrogate.support_forests import SupportForests
 from predictor.surrogate.surrogate import SurrogateInputs
 from predictor.surrogate.universal_mean import FamilyMean
 from predictor.tasks import Task
@@ -40,6 +41,8 @@ _MAX_WORKERS = 2
 EXTREME_NODES, EXTREME_WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 WITHIN = 4.5  # standardised units beyond which no mean is taken
 _SLOPE_STEP = 0.05  # standardised units
+DECISIONS = 3
+"""Place of decisions among the views of the process."""
 UNIVERSAL_SHARE = 0.5
 """Of the universal mean in a forecast before there is a residual process, beside the surrogate."""
 
@@ -80,6 +83,12 @@ class Surroundings:
         decisions = torch.from_numpy(self.space.features_of_all(architectures))
         return reference.standardised(batch.globals), neighbourhood_features(batch), decisions
 
+    def forest_rows(
+        self, batch: GraphBatch, decisions: Tensor, means: Tensor
+    ) -> Tensor:  # (B, G), (B, X), (B, K) -> (B, F)
+        """Architectures as forests see them: statistics by their rank in the space, decisions, opinions of the mean."""
+        return torch.cat([self.reference.normal_scores(batch.globals), decisions.float(), means.float()], dim=1)
+
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Those to be kept with an adaptation."""
@@ -104,6 +113,7 @@ class Insides:
     surroundings: Surroundings
     parameters: Mapping[str, Tensor]
     process: ResidualGP | None
+    forests: SupportForests | None
 
 
 class AdaptedPredictor:
@@ -115,9 +125,11 @@ class AdaptedPredictor:
         parameters: Mapping[str, Tensor],
         process: ResidualGP | None,
         experience: Experience,
+        forests: SupportForests | None = None,
     ) -> None:
-        """From the surrogate's adapted parameters and, where enough was observed, its residual process."""
+        """From the surrogate's adapted parameters and, where enough was observed, its residual process and forests."""
         self._around, self._process, self._experience = surroundings, process, experience
+        self._forests = forests
         self._parameters = parameters
         self._surrogate = FastSurrogate(parameters)
         self._width = experience.own_factor * experience.width_factor
@@ -128,7 +140,7 @@ class AdaptedPredictor:
     @property
     def insides(self) -> Insides:
         """What it computes with; not to be changed."""
-        return Insides(self._around, self._parameters, self._process)
+        return Insides(self._around, self._parameters, self._process, self._forests)
 
     def _forward(self, batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
         inputs = SurrogateInputs.of(batch, self._around.reference, self._around.context)
@@ -138,14 +150,27 @@ class AdaptedPredictor:
 
     def gp_inputs(self, architectures: Sequence[Architecture]) -> GPInputs:
         """Architectures as the residual process sees them."""
+        return self._encoded(architectures)[0]
+
+    def said_by_forests(
+        self, architectures: Sequence[Architecture]
+    ) -> Tensor:  # (Q, 2), or (Q, 0) where there are none
+        """The forests' opinion and correction."""
+        inputs, rows = self._encoded(architectures)
+        if self._forests is None or rows is None:
+            return inputs.means[:, :0]
+        return torch.stack([inputs.means[:, -1], self._forests.correction(rows).double()], dim=1)
+
+    def _encoded(self, architectures: Sequence[Architecture]) -> tuple[GPInputs, Tensor | None]:
         with torch.no_grad():
             batch = self._around.encoder.batch(architectures)
             mean, _, embedding = self._forward(batch)
-        return self._gp_inputs(architectures, batch, mean, embedding)
+        return self._seen(architectures, batch, mean, embedding)
 
-    def _gp_inputs(
+    def _seen(
         self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor, embedding: Tensor
-    ) -> GPInputs:
+    ) -> tuple[GPInputs, Tensor | None]:
+        """Architectures as the residual process sees them, and as forests do where there are any."""
         views = (embedding, *self._around.views_of(architectures, batch))
         universal, related, contrasts = self._around.universal_mean(batch), self._around.related, None
         means = mean[:, None] if universal is None else torch.stack([mean, universal], dim=1)
@@ -156,7 +181,11 @@ class AdaptedPredictor:
             views = (*views, opinions)
         views = (*views, self._around.encoder.operation_counts(batch))
         known = len(views) if self._process is None else len(self._process.support.views)  # kept ones may lack counts
-        return GPInputs(means.double(), views[:known], contrasts)
+        rows = None
+        if self._forests is not None:
+            rows = self._around.forest_rows(batch, views[DECISIONS], means)
+            means = torch.cat([means, self._forests.opinion(rows)[:, None]], dim=1)
+        return GPInputs(means.double(), views[:known], contrasts), rows
 
     def predict(self, architectures: Sequence[Architecture]) -> Predictions:
         """Forecasts in the task's metric unit, in the order of the architectures."""
@@ -223,7 +252,12 @@ class AdaptedPredictor:
         if self._process is None:
             blended = self._blended(architectures, batch, mean).double()
             return blended, log_std.exp().double(), torch.zeros_like(blended)
-        return self._process.predict(self._gp_inputs(architectures, batch, mean, embedding))
+        inputs, rows = self._seen(architectures, batch, mean, embedding)
+        center, spread, novelty = self._process.predict(inputs)
+        if self._forests is not None and rows is not None:
+            corrected = self._process.blend(inputs.means) + self._forests.correction(rows)
+            center = torch.lerp(center, corrected, self._forests.share)
+        return center, spread, novelty
 
     def _blended(self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor) -> Tensor:  # (Q,)
         """The mean before a residual process can tell whose opinion counts."""
@@ -258,8 +292,14 @@ class AdaptedPredictor:
             parts = [self._forward(self._around.encoder.batch(group))[2] for group in groups]
         return torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
 
+    def with_process(self, process: ResidualGP, forests: SupportForests | None = None) -> AdaptedPredictor:
+        """The same adaptation with a residual process, whose left-out errors tell how wide this task wants its intervals."""
+        # misses of observations whose error is beyond the noise tell how good that known error is
+        experience = replace(self._experience, own_factor=own_factor(process.leave_one_out()[process.is_ordinary]))
+        return AdaptedPredictor(self._around, self._parameters, process, experience, forests)
+
     def without_process(self) -> AdaptedPredictor:
-        """The same adaptation without residual process, related tasks and universal mean: the surrogate's own mean and spread,
+        """The same adaptation without residual process, forests, related tasks and universal mean: the surrogate's own mean and spread,
         to compare with."""
         experience = replace(self._experience, own_factor=1.0)
         alone = replace(self._around, related=None, universal=None)
@@ -274,6 +314,7 @@ class AdaptedPredictor:
             "experience": asdict(self._experience),
             "hears_universal_mean": self._around.universal is not None,
             "num_views": len(self._process.support.views) if self._process else 0,
+            "num_forest_columns": self._forests.opinion.num_features if self._forests else 0,
         }
         tensors = {f"surrogate.{name}": value for name, value in self._parameters.items()} | self._around.tensors
         tensors["header"] = torch.tensor(list(json.dumps(header).encode()), dtype=torch.uint8)
@@ -286,6 +327,8 @@ class AdaptedPredictor:
                 tensors["gp.contrasts"] = process.support.contrasts
             if bool(process.known_variance.any()):
                 tensors["gp.known_variance"] = process.known_variance
+        if self._forests is not None:
+            tensors |= {f"forests.{name}": value for name, value in self._forests.tensors().items()}
         return checkpoint.to_bytes(tensors)
 
     @classmethod
@@ -304,7 +347,9 @@ class AdaptedPredictor:
             inputs = GPInputs(tensors["gp.means"], views, tensors.get("gp.contrasts"))  # kept ones may lack contrasts
             noise_scale, known_variance = tensors["gp.noise_scale"], tensors.get("gp.known_variance")
             process = ResidualGP(tensors["gp.raw"], inputs, tensors["gp.targets"], noise_scale, known_variance)
-        return cls(surroundings, parameters, process, Experience(**header["experience"]))
+        named = {n.removeprefix("forests."): v for n, v in tensors.items() if n.startswith("forests.")}
+        forests = SupportForests.from_tensors(named, header["num_forest_columns"]) if named else None
+        return cls(surroundings, parameters, process, Experience(**header["experience"]), forests)
 
 
 @cache

@@ -21,25 +21,24 @@ import torch
 from torch import Tensor
 
 from predictor import checkpoint
-from predictor.adapted_predictor import AdaptedPredictor, Experience, Surroundings
+from predictor.adapted_predictor import DECISIONS, AdaptedPredictor, Experience, Surroundings
 from predictor.architecture import Architecture
-from predictor.calibration import WidthTable, own_factor
-from predictor.encoding import ArchitectureEncoder, SpaceReference
+from predictor.calibration import WidthTable
+from predictor.encoding import NUM_GLOBAL_FEATURES, ArchitectureEncoder, SpaceReference
 from predictor.errors import CheckpointError
 from predictor.meta.cross_fitting import MIN_FOR_FOLDS, cross_fitted
 from predictor.meta.episodes import space_reference
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
+from predictor.surrogate.process_fitting import Learned, process_of, process_with_forests
 from predictor.surrogate.related_tasks import RelatedTasks, are_related, is_cost
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs, ResidualGP
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPInputs
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
+from predictor.surrogate.support_forests import MIN_FOR_FORESTS
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
 from predictor.surrogate.universal_mean import UniversalMean
-from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
-
-_MIN_FOR_SLOPE = 10
-"""Observations from which on they tell how far the scale of a forecast is off."""
+from predictor.tasks import MeasuredTask, SupportSet, Task
 
 _MIN_FOR_CHOICE = 40
 """Observations from which on they tell whether related tasks help at all."""
@@ -50,9 +49,6 @@ _REFERENCE, _UNIVERSAL = "reference.", "universal."
 _TRUSTED = 0.35
 """Share of related tasks, before anything was measured, beyond which they are trusted: half of the most. Then they speak in place of the
 universal mean, and widths of intervals are those of tasks that were heard with relatives."""
-
-_LESS_ROOM = 0.5
-"""By how much views that look for what holds in every space weigh less beside tasks of quality that can be relied on fully."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,7 @@ class Parts:
     )
     universal_mean: bool = True
     warp: bool = True  # of measured values
+    forests: bool = True
 
     def steps(self, log_step_sizes: Tensor) -> Tensor:
         """The inner loop's steps: all or none."""
@@ -80,6 +77,14 @@ class Parts:
             decisions = decisions[:, :0]
         views = (embedding, statistics, neighbourhoods, decisions, *opinions, counts)
         return GPInputs(support.means, views, support.contrasts)
+
+    def shown(self, rows: Tensor, num_decisions: int) -> Tensor:  # (S, F)
+        """The support set as forests see it: of a column that does not vary no tree asks."""
+        until = NUM_GLOBAL_FEATURES + num_decisions
+        shown = rows.clone()
+        shown[:, :NUM_GLOBAL_FEATURES] *= float(self.graph_statistics)
+        shown[:, NUM_GLOBAL_FEATURES:until] *= float(self.decisions)
+        return shown
 
 
 EVERYTHING = Parts()
@@ -223,7 +228,8 @@ class MetaPredictor:
         related: RelatedTasks | None = None,
         parts: Parts = EVERYTHING,
     ) -> AdaptedPredictor:
-        """Inner loop and residual process on the support set, which may be empty; `related` from the method of that name.
+        """Inner loop and residual process on the support set, which may be empty; `related` from the method of that name. Forests
+        are grown where quality is forecast and no related task is heard: costs are sums, which trees tell badly.
 
         Known errors of observations (`SupportSet.std_errors`) count in the residual process, and in which observations the
         widths of intervals are judged by. The inner loop takes all observations alike, so that fewer than the process needs
@@ -239,28 +245,30 @@ class MetaPredictor:
         held = support.select(range(min(len(support), MAX_OBSERVATIONS)))
         targets = torch.from_numpy(surroundings.scale.forward(held.targets)).float()
         batch = self.encoder.batch(held.architectures)
-        inputs = SurrogateInputs.of(batch, surroundings.reference, surroundings.context)
+        asked = SurrogateInputs.of(batch, surroundings.reference, surroundings.context)
         initial = dict(self._surrogate.named_parameters())
         parameters, left_out_mean = cross_fitted(
-            self.stateless, initial, parts.steps(self._log_step_sizes), inputs, targets, self._ranking_weight
+            self.stateless, initial, parts.steps(self._log_step_sizes), asked, targets, self._ranking_weight
         )
         adapted = AdaptedPredictor(surroundings, parameters, None, experience)
         if len(support) < MIN_FOR_FOLDS:
             return adapted
         errors = surroundings.scale.forward_errors(held.targets, np.array(held.std_errors))
         noise = torch.tensor(held.counts).double(), torch.from_numpy(errors).square()
-        seen = parts.seen(adapted.gp_inputs(held.architectures))
-        process = _process(task, seen, left_out_mean, targets.double(), *noise, related)
+        learned = Learned(targets.double(), *noise)
+        seen = _seen(adapted, held, left_out_mean)
+        if related is None and len(support) >= MIN_FOR_FORESTS and parts.forests and not is_cost(task.metric):
+            decisions = seen.views[DECISIONS]
+            rows = parts.shown(surroundings.forest_rows(batch, decisions, seen.means), decisions.shape[1])
+            return adapted.with_process(*process_with_forests(parts.seen(seen), rows, learned))
+        heard = process_of(task, parts.seen(seen), learned, related)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
+            experience = replace(experience, width_factor=self._widths.factor(len(support)))
             unheard = AdaptedPredictor(alone, parameters, None, experience)
-            seen = parts.seen(unheard.gp_inputs(held.architectures))
-            without = _process(task, seen, left_out_mean, targets.double(), *noise, None)
-            if without.leave_one_out_log_density > process.leave_one_out_log_density:
-                surroundings, process = alone, without
-                experience = replace(experience, width_factor=self._widths.factor(len(support)))
-        # misses of the others tell how good their known errors are
-        experience = replace(experience, own_factor=own_factor(process.leave_one_out()[process.is_ordinary]))
-        return AdaptedPredictor(surroundings, parameters, process, experience)
+            process = process_of(task, parts.seen(_seen(unheard, held, left_out_mean)), learned, None)
+            if process.leave_one_out_log_density > heard.leave_one_out_log_density:
+                return unheard.with_process(process)
+        return adapted.with_process(heard)
 
     def _widths_beside(self, related: RelatedTasks | None) -> WidthTable:
         return self._widths_with_related if related is not None and is_trusted(related) else self._widths
@@ -314,6 +322,13 @@ class MetaPredictor:
         return AdaptedPredictor.restored(surroundings, header, tensors)
 
 
+def _seen(adapted: AdaptedPredictor, held: SupportSet, left_out_mean: Tensor) -> GPInputs:
+    """The support set as the residual process sees it."""
+    inputs = adapted.gp_inputs(held.architectures)
+    inputs.means[:, 0] = left_out_mean  # the other opinions never saw these observations
+    return inputs
+
+
 def _with_related(alone: Surroundings, related: RelatedTasks) -> Surroundings:
     """Related tasks that are trusted know this very space: beside them the universal mean takes no part."""
     return replace(alone, related=related, universal=None if is_trusted(related) else alone.universal)
@@ -322,36 +337,3 @@ def _with_related(alone: Surroundings, related: RelatedTasks) -> Surroundings:
 def is_trusted(related: RelatedTasks) -> bool:
     """Whether related tasks can be relied on before anything was measured."""
     return related.share > _TRUSTED
-
-
-def _room(metric: Metric, related: RelatedTasks) -> tuple[float, ...]:
-    """Of every view beside related tasks (`GPConfig.room`): the more these can be relied on, the less is left to embedding, statistics,
-    neighbourhoods and counts. Where costs are forecast these tell what relatives on other hardware do not, and keep it all."""
-    general = 1.0 if is_cost(metric) else 1.0 - _LESS_ROOM * related.trust
-    decisions = opinions = 1.0
-    return general, general, general, decisions, opinions, general
-
-
-def _process(
-    task: Task,
-    support: GPInputs,
-    left_out_mean: Tensor,
-    targets: Tensor,
-    counts: Tensor,
-    known_variance: Tensor,
-    related: RelatedTasks | None,
-) -> ResidualGP:
-    support.means[:, 0] = left_out_mean  # the other opinions never saw these observations
-    # few values go the other way by chance: they may not turn a forecast round
-    slope = GPConfig.slope * min(1.0, len(targets) / _MIN_FOR_SLOPE)
-    shares: tuple[float, ...] = ()
-    room: tuple[float, ...] = ()
-    if related is not None:
-        room = _room(task.metric, related)
-        of_surrogate, *of_related = related.shares
-        num_own = support.means.shape[1] - len(
-            of_related
-        )  # the surrogate, and the universal mean where it knows the metric
-        shares = (*[of_surrogate / num_own] * num_own, *of_related)
-    config = GPConfig(slope=slope, shares=shares, room=room)
-    return ResidualGP.fit(support, targets, counts, config, known_variance)

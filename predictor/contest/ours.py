@@ -33,6 +33,7 @@ WITHOUT_PARTS: Mapping[str, Parts] = {
     "Archcast without graph statistics": Parts(graph_statistics=False),
     WITHOUT_UNIVERSAL: Parts(universal_mean=False),
     "Archcast without warp": Parts(warp=False),
+    "Archcast without forests": Parts(forests=False),
 }
 """Each is the version less that part alone; related tasks are heard."""
 

@@ -3,7 +3,7 @@ networks", ICML 2017), computed by captum.
 
 The forecast is followed from a baseline to the architecture along a straight line in all that it depends on (see `smooth_forecast`).
 At the baseline every operation is the average of those of variants of the architecture, no edge is there, statistics of the whole
-graph are those of the space on average, and decisions and what the universal mean and related tasks say are as in the variants on average. What a
+graph are those of the space on average, and decisions and what trees (the universal mean, forests) and related tasks say are as in the variants on average. What a
 node changes through its features and through the counts of operations is the node's share, and likewise with edges. What changes
 through statistics of the whole graph, decisions, and related tasks cannot be told apart by node and is told apart from them:
 `coverage` says how much of all that moves falls on nodes and edges.
@@ -84,7 +84,7 @@ class GradientExplanation:
     nodes: tuple[NodeShare, ...]
     edges: tuple[EdgeShare, ...]
     decisions: dict[str, float]  # by name
-    statistics: float  # of the whole graph, by what the surrogate, the process and the universal mean make of them
+    statistics: float  # of the whole graph, by what the surrogate, the process and trees make of them; forests read decisions, too
     related_tasks: float
     completeness_error: float
     num_steps: int
@@ -127,13 +127,13 @@ def explain_gradients(
         forecast, base = float(value(*own.tensors)), float(value(*baseline))
     shares, num_steps, error = _followed(value, own.tensors, baseline, forecast - base, config.num_steps)
     nodes, counted, adjacency, whole, decisions, opinions = shares
-    universal = float(opinions[:, : int(smooth.hears_universal_mean)].sum())  # it reads statistics alone
+    trees = float(opinions[:, : smooth.num_of_trees].sum())
     by_node = (nodes.sum(-1) + counted.sum(-1))[0].tolist()
     order = canonical.topological_order
     return GradientExplanation(
         parts.architecture, forecast, base, _node_shares(canonical, order, by_node),
         _edge_shares(canonical, order, adjacency[0]), _by_name(decision_names, decisions[0].tolist()),
-        float(whole.sum()) + universal, float(opinions.sum()) - universal, error, num_steps,
+        float(whole.sum()) + trees, float(opinions.sum()) - trees, error, num_steps,
     )  # fmt: skip
 
 

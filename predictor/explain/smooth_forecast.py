@@ -2,8 +2,8 @@
 
 What it looks like are six tensors (`Looks`). A forecast is computed from them alone: the surrogate reads nodes, edges and statistics
 of the whole graph; the residual process reads its embedding and mean, the statistics, neighbourhoods and counts of operations (both
-functions of nodes and edges), decisions, what the universal mean says (steps have no slope, so it is taken as it is), and what
-related tasks say. The spread, through which a mean in standardised units becomes one
+functions of nodes and edges), decisions, what the universal mean and forests say (steps have no slope, so they are taken as they are), and
+what related tasks say. The spread, through which a mean in standardised units becomes one
 in the metric's unit, is held as it is.
 
 Notation: B rows, N nodes, F node features, W counts, G global features, X features of decisions, E opinions, R related tasks.
@@ -45,7 +45,7 @@ class Looks:
     adjacency: Tensor  # (B, N, N)
     globals: Tensor  # (B, G)
     decisions: Tensor  # (B, X)
-    opinions: Tensor  # (B, E) the universal mean, all related tasks unshrunk, then each (R), as far as there are any
+    opinions: Tensor  # (B, E) of trees (see `SmoothForecast.num_of_trees`), then all related tasks unshrunk, then each (R), as far as there are any
     mask: Tensor  # (B, N)
 
     @property
@@ -60,7 +60,7 @@ class SmoothForecast:
     def __init__(self, adapted: AdaptedPredictor) -> None:
         self._adapted = adapted
         insides = adapted.insides
-        self._around, self._process = insides.surroundings, insides.process
+        self._around, self._process, self._forests = insides.surroundings, insides.process, insides.forests
         self._surrogate = SmoothSurrogate(insides.parameters)
         self._encoder = (
             ArchitectureEncoder()
@@ -68,8 +68,12 @@ class SmoothForecast:
         self._bounds = adapted.task.metric.clipped(np.array([-np.inf, np.inf]))
 
     @property
-    def hears_universal_mean(self) -> bool:
-        """Whether the first of the opinions is the universal mean's."""
+    def num_of_trees(self) -> int:
+        """How many of the opinions, the first ones, are of trees: the universal mean, the forest's opinion, the forest's correction."""
+        return int(self._hears_universal_mean) + 2 * int(self._forests is not None)
+
+    @property
+    def _hears_universal_mean(self) -> bool:
         return self._around.universal is not None
 
     def looks(self, architectures: Sequence[Architecture]) -> Looks:
@@ -103,20 +107,24 @@ class SmoothForecast:
         contrasts = None if related is None else related.contrasts(each.float()).double()
         own_opinions = () if related is None else (each,)
         views = (embedding, relative, neighbourhoods, decisions, *own_opinions, counted.sum(1))
-        means = torch.cat([mean[:, None], opinions], 1)
         known = len(self._process.support.views)  # kept adaptations may lack counts
-        return self._process.differentiable_mean(GPInputs(means, views[:known], contrasts))
+        if self._forests is None:
+            means = torch.cat([mean[:, None], opinions], 1)
+            return self._process.differentiable_mean(GPInputs(means, views[:known], contrasts))
+        means = torch.cat([mean[:, None], opinions[:, :-1]], 1)  # the last one corrects the blend of all others
+        center = self._process.differentiable_mean(GPInputs(means, views[:known], contrasts))
+        return torch.lerp(center, self._process.blend(means) + opinions[:, -1], self._forests.share)
 
     def _blended(self, mean: Tensor, opinions: Tensor) -> Tensor:
         related = self._around.related
-        if self.hears_universal_mean:
+        if self._hears_universal_mean:
             mean = torch.lerp(mean, opinions[:, 0], UNIVERSAL_SHARE)
         if related is None:
             return mean
         return torch.lerp(mean, related.mean(self._of_related(opinions).float()).double(), related.share)
 
     def _of_related(self, opinions: Tensor) -> Tensor:  # (B, E) -> (B, R)
-        return opinions[:, 1 + self.hears_universal_mean :]
+        return opinions[:, 1 + self.num_of_trees :]
 
     def _in_unit(self, center: Tensor, std: float) -> Tensor:
         """As `AdaptedPredictor` does: by Gauss–Hermite quadrature."""
@@ -139,7 +147,13 @@ class SmoothForecast:
     def _opinions(self, architectures: Sequence[Architecture], batch: GraphBatch) -> Tensor:  # (B, E)
         universal, related = self._around.universal_mean(batch), self._around.related
         found = [] if universal is None else [universal[:, None]]
+        if self._forests is not None:
+            found.append(self._adapted.said_by_forests(architectures))
         if related is not None:
             opinions = related(architectures, self._around.views)
             found += [related.unshrunk(architectures, opinions)[:, None], opinions]
-        return torch.cat(found, 1).double() if found else torch.zeros(len(architectures), 0, dtype=torch.float64)
+        return (
+            torch.cat([one.double() for one in found], 1)
+            if found
+            else torch.zeros(len(architectures), 0, dtype=torch.float64)
+        )

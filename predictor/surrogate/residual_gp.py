@@ -67,6 +67,7 @@ class GPConfig:
     linear: float = 0.15  # weight of a view's linear kernel
     contrast: float = 0.7  # factor on how related tasks differ from each other, in standard deviations
     shares: tuple[float, ...] = ()  # of the opinions in the blend; all alike where they are not given
+    log_widths_of_shares: tuple[float, ...] = ()  # `log_width_of_shares` for each where they are not given
     room: tuple[float, ...] = ()  # factor on both weights of each view; 1 where they are not given
     log_width: float = 0.8
     log_width_of_shares: float = 1.5  # wider: one opinion may turn out to be right and all others wrong
@@ -88,7 +89,7 @@ class GPConfig:
 
     def prior_widths(self, num_means: int, num_views: int, has_contrasts: bool = False) -> Tensor:
         """How far the logarithms may lie from there."""
-        shares = [self.log_width_of_shares] * num_means
+        shares = self.log_widths_of_shares or [self.log_width_of_shares] * num_means
         per_view, last = [self.log_width] * 3 * num_views, [self.log_width_of_contrast] * has_contrasts
         return torch.tensor([*[self.log_width] * 3, *shares, *per_view, *last], dtype=torch.float64)
 
@@ -251,6 +252,14 @@ class ResidualGP:
         variances = 1.0 / self._factor.squared_lengths(alone)
         own_noise = _noise(self._hyper, self.noise_scale[rows], self.known_variance[rows])
         return (variances - own_noise).mean().clamp(min=_JITTER)
+
+    def blend(self, means: Tensor) -> Tensor:  # (Q, K) -> (Q,)
+        """All opinions as one: what forecasts return to where observations say nothing."""
+        return means @ self._hyper.shares.detach()
+
+    def missed(self) -> Tensor:  # (S,)
+        """How far every observation lies above what the others say of it, standardised units."""
+        return self._weights / self._precisions
 
     def leave_one_out(self) -> Tensor:  # (S,)
         """For every observation its distance from what the others say of it, in standard deviations."""

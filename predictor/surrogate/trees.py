@@ -73,7 +73,13 @@ class Trees:
         return depth
 
     def __call__(self, rows: Tensor) -> Tensor:  # (Q, F) -> (Q,)
-        """The sum over trees; a number that equals a threshold goes left."""
+        """The sum over trees; a number that equals a threshold goes left.
+
+        Raises:
+            ValueError: if rows are of another width than the trees were grown on.
+        """
+        if rows.dim() != 2 or rows.shape[1] != self.num_features:
+            raise ValueError(f"expected rows of {self.num_features} features, got {tuple(rows.shape)}")
         asked = np.ascontiguousarray(rows.detach().numpy())
         sums = [self._sums(asked[start : start + _BLOCK]) for start in range(0, len(asked), _BLOCK)]
         return torch.from_numpy(np.concatenate(sums)) if sums else torch.zeros(0)

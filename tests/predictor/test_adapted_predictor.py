@@ -15,7 +15,7 @@ from predictor.benchmarks.base import BenchmarkTask
 from predictor.benchmarks.registry import read_all
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
-from predictor.meta_predictor import MetaPredictor
+from predictor.meta_predictor import MetaPredictor, Parts
 from predictor.prediction import Predictions
 from predictor.scoring import kendall_tau
 from predictor.search_spaces.base import SearchSpace
@@ -262,7 +262,8 @@ def test_a_large_request_is_answered_in_its_order(tiny_meta, cells, monkeypatch)
 def test_an_adaptation_that_was_kept_before_operations_were_counted_still_answers(
     tiny_meta, accuracy_task, space, cells, support_of, convolutions
 ) -> None:
-    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:12], convolutions))
+    parts = Parts(forests=False)  # nor were there any
+    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:12], convolutions), parts=parts)
     process = adapted._process
     fewer = GPInputs(process.support.means, process.support.views[:-1])
     raw = torch.cat([process.raw[:4], process.raw[4:].reshape(3, -1)[:, :-1].flatten()])

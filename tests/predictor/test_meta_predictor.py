@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from predictor.architecture import Architecture, Operation
 from predictor.checkpoint import from_bytes, to_bytes
+from predictor.encoding import NUM_GLOBAL_FEATURES
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor, Parts
 from predictor.meta_training import with_manifest
@@ -282,7 +283,7 @@ def test_the_widths_of_intervals_are_judged_by_observations_that_are_not_uncerta
         judged.append(len(errors))
         return 1.0
 
-    monkeypatch.setattr("predictor.meta_predictor.own_factor", counted)
+    monkeypatch.setattr("predictor.adapted_predictor.own_factor", counted)
 
     for is_told in (True, False):
         tiny_meta.adapt(accuracy_task, space, half_wrong(20, is_told))
@@ -542,10 +543,14 @@ def test_without_decisions_the_process_answers_as_in_a_space_that_has_none(
 ) -> None:
     support = support_of(cells[:20], convolutions)
 
-    without = tiny_meta.adapt(accuracy_task, space, support, parts=Parts(decisions=False)).predict(cells)
+    def forecasts(of: NASBench201, parts: Parts) -> Predictions:
+        # forests try columns at random: of other columns others
+        return tiny_meta.adapt(accuracy_task, of, support, parts=replace(parts, forests=False)).predict(cells)
 
-    assert_equal(without, tiny_meta.adapt(accuracy_task, UndecidedCells(), support).predict(cells))
-    assert not np.allclose(without.mean, tiny_meta.adapt(accuracy_task, space, support).predict(cells).mean)
+    without = forecasts(space, Parts(decisions=False))
+
+    assert_equal(without, forecasts(UndecidedCells(), Parts()))
+    assert not np.allclose(without.mean, forecasts(space, Parts()).mean)
 
 
 def test_without_graph_statistics_the_surrogate_is_the_same_and_the_process_is_not(
@@ -629,6 +634,85 @@ def test_an_adaptation_with_a_universal_mean_is_restored(
 
     assert again.version == universal_meta.version
     assert_equal(restored.predict(cells), adapted.predict(cells))
+
+
+def test_forests_help_where_two_things_have_to_come_together(tiny_meta, accuracy_task, space, cells) -> None:
+    """A step that no likeness of cells tells; over six draws."""
+    three, pool = Operation.of("conv", kernel_size=3, stride=1), Operation.of("avg_pool", kernel_size=3, stride=1)
+
+    def value(cell: Architecture) -> float:
+        return 80.0 if cell.operations.count(three) >= 2 and cell.operations.count(pool) == 0 else 60.0
+
+    gains = []
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(len(cells))
+        measured, asked = [cells[place] for place in order[:60]], [cells[place] for place in order[60:]]
+        support = SupportSet(tuple(measured), tuple(map(value, measured)), (1,) * len(measured))
+        truth = np.array(list(map(value, asked)))
+        errors = [
+            np.abs(tiny_meta.adapt(accuracy_task, space, support, parts=parts).predict(asked).mean - truth).mean()
+            for parts in (Parts(), Parts(forests=False))
+        ]
+        gains.append(1.0 - errors[0] / errors[1])
+
+    assert np.mean(gains) > 0.03
+
+
+@pytest.mark.parametrize("count", [9, 10])
+def test_forests_are_grown_from_ten_observations_on(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions, count
+) -> None:
+    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:count], convolutions))
+
+    assert (adapted.insides.forests is not None) == (count >= 10)
+    assert adapted.without_process().insides.forests is None
+
+
+def test_where_costs_are_forecast_no_forest_is_grown(tiny_meta, space, cells, support_of, convolutions) -> None:
+    assert tiny_meta.adapt(LATENCY, space, support_of(cells[:30], convolutions)).insides.forests is None
+
+
+def test_beside_related_tasks_no_forest_is_grown(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    other = MeasuredTask(replace(accuracy_task, dataset="other"), space, support_of(cells, convolutions))
+    related = tiny_meta.related(accuracy_task, space, [other])
+
+    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:30], convolutions), related)
+
+    assert related is not None
+    assert adapted.insides.forests is None
+
+
+def test_forests_read_no_part_that_is_left_out(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    support = support_of(cells[:60], convolutions)
+
+    asked_of = {}
+    for parts in (Parts(), Parts(decisions=False), Parts(graph_statistics=False)):
+        forests = tiny_meta.adapt(accuracy_task, space, support, parts=parts).insides.forests
+        assert forests is not None
+        nodes = torch.cat([forests.opinion.nodes, forests.correction.nodes]).flatten(0, 1)
+        splits = nodes[:, 2] != nodes[:, 3]
+        asked_of[parts] = {int(column) for column in nodes[splits, 0]}
+
+    statistics = set(range(NUM_GLOBAL_FEATURES))
+    decisions = set(range(NUM_GLOBAL_FEATURES, NUM_GLOBAL_FEATURES + 30))  # six of five choices
+    assert asked_of[Parts()] & statistics
+    assert asked_of[Parts()] & decisions
+    assert not asked_of[Parts(decisions=False)] & decisions
+    assert not asked_of[Parts(graph_statistics=False)] & statistics
+
+
+def test_an_adaptation_whose_forests_are_damaged_is_refused(
+    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+) -> None:
+    tensors = from_bytes(tiny_meta.adapt(accuracy_task, space, support_of(cells[:20], convolutions)).to_bytes())
+    del tensors["forests.opinion"]
+
+    with pytest.raises(CheckpointError, match="expected an adaptation of version"):
+        tiny_meta.restore(accuracy_task, space, to_bytes(tensors))
 
 
 @pytest.mark.parametrize(("noise", "speaks"), [(0.0, False), (30.0, True)])

@@ -435,6 +435,12 @@ def test_shares_may_move_further_than_other_hyperparameters() -> None:
     assert widths.tolist() == [0.5, 0.5, 0.5, 2.0, 2.0, 0.5, 0.5, 0.5]
 
 
+def test_one_share_may_be_held_nearer_to_where_it_starts_than_others() -> None:
+    widths = GPConfig(log_widths_of_shares=(1.5, 0.4)).prior_widths(2, 1)
+
+    assert widths.tolist() == [0.8, 0.8, 0.8, 1.5, 0.4, 0.8, 0.8, 0.8]
+
+
 def test_a_view_that_is_left_less_room_weighs_less_beforehand_in_both_its_kernels() -> None:
     plain, less = (GPConfig(room=room).prior_means(num_means=1, num_views=2).exp() for room in ((), (0.5, 1.0)))
 

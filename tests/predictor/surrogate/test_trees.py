@@ -79,3 +79,17 @@ def test_trees_answer_as_scikit_learn_does() -> None:
     trees = Trees.grown([one.tree_ for one in forest.estimators_], 1.0 / 7)
 
     np.testing.assert_allclose(trees(torch.from_numpy(scores)).numpy(), forest.predict(scores), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_another_width_are_refused() -> None:
+    trees = Trees(stump(0, 0.0, 1.0, 2.0)[None], NUM_FEATURES)
+
+    with pytest.raises(ValueError, match="expected rows of 12 features"):
+        trees(torch.zeros(3, NUM_FEATURES + 1))
+
+
+def test_many_rows_are_answered_as_one_by_one() -> None:
+    trees = Trees(torch.stack([stump(0, 0.3, -1.0, 1.0), stump(1, 0.0, 2.0, 3.0)]), NUM_FEATURES)
+    rows = torch.randn(600, NUM_FEATURES, generator=torch.Generator().manual_seed(0))
+
+    assert torch.equal(trees(rows), torch.cat([trees(row[None]) for row in rows]))
