@@ -13,6 +13,7 @@ from predictor.adapted_predictor import AdaptedPredictor
 from predictor.architecture import Architecture
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.benchmarks.registry import read_all
+from predictor.champion import shipped_champion
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor, Parts
@@ -86,6 +87,26 @@ def test_a_related_task_makes_forecasts_of_trained_cells_better(
     without, with_related = np.mean(taus, axis=0)
 
     assert with_related > without + gain
+
+
+@pytest.mark.parametrize(("count", "gain"), [(20, 0.02), (100, 0.003)])
+def test_forests_make_forecasts_of_trained_cells_better_where_nothing_related_is_known(digits, count, gain) -> None:
+    """By the shipped version, which never saw this data set; over six draws."""
+    champion = MetaPredictor.load(shipped_champion())
+    taus = []
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(len(digits)).tolist()
+        known = [digits.architectures[row] for row in order[:count]]
+        support = measured(digits.task, digits.space, known, digits.values[order[:count]]).measured
+        asked, truth = [digits.architectures[row] for row in order[100:]], digits.values[order[100:]]
+        adapted = [
+            champion.adapt(digits.task, digits.space, support, parts=parts) for parts in (Parts(forests=False), Parts())
+        ]
+        taus.append([kendall_tau(one.predict(asked).mean, truth) for one in adapted])
+
+    without, with_forests = np.mean(taus, axis=0)
+
+    assert with_forests > without + gain
 
 
 @pytest.mark.parametrize("count", [0, 3, 12])

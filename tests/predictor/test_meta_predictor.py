@@ -636,28 +636,6 @@ def test_an_adaptation_with_a_universal_mean_is_restored(
     assert_equal(restored.predict(cells), adapted.predict(cells))
 
 
-def test_forests_help_where_two_things_have_to_come_together(tiny_meta, accuracy_task, space, cells) -> None:
-    """A step that no likeness of cells tells; over six draws."""
-    three, pool = Operation.of("conv", kernel_size=3, stride=1), Operation.of("avg_pool", kernel_size=3, stride=1)
-
-    def value(cell: Architecture) -> float:
-        return 80.0 if cell.operations.count(three) >= 2 and cell.operations.count(pool) == 0 else 60.0
-
-    gains = []
-    for seed in range(6):
-        order = np.random.default_rng(seed).permutation(len(cells))
-        measured, asked = [cells[place] for place in order[:60]], [cells[place] for place in order[60:]]
-        support = SupportSet(tuple(measured), tuple(map(value, measured)), (1,) * len(measured))
-        truth = np.array(list(map(value, asked)))
-        errors = [
-            np.abs(tiny_meta.adapt(accuracy_task, space, support, parts=parts).predict(asked).mean - truth).mean()
-            for parts in (Parts(), Parts(forests=False))
-        ]
-        gains.append(1.0 - errors[0] / errors[1])
-
-    assert np.mean(gains) > 0.03
-
-
 @pytest.mark.parametrize("count", [9, 10])
 def test_forests_are_grown_from_ten_observations_on(
     tiny_meta, accuracy_task, space, cells, support_of, convolutions, count
@@ -693,9 +671,8 @@ def test_forests_read_no_part_that_is_left_out(
     for parts in (Parts(), Parts(decisions=False), Parts(graph_statistics=False)):
         forests = tiny_meta.adapt(accuracy_task, space, support, parts=parts).insides.forests
         assert forests is not None
-        nodes = torch.cat([forests.opinion.nodes, forests.correction.nodes]).flatten(0, 1)
-        splits = nodes[:, 2] != nodes[:, 3]
-        asked_of[parts] = {int(column) for column in nodes[splits, 0]}
+        nodes = [forest.nodes.flatten(0, 1) for forest in (forests.opinion, forests.correction)]
+        asked_of[parts] = {int(row[0]) for forest in nodes for row in forest[forest[:, 2] != forest[:, 3]]}
 
     statistics = set(range(NUM_GLOBAL_FEATURES))
     decisions = set(range(NUM_GLOBAL_FEATURES, NUM_GLOBAL_FEATURES + 30))  # six of five choices
