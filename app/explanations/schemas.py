@@ -113,7 +113,8 @@ class GradientsOut(Reply):
     edges: list[EdgeShareOut]
     decisions: dict[str, float] = Field(description="Shares of the space's decisions themselves, by name.")
     statistics: float = Field(
-        description="The share of statistics of the whole graph, which no node or edge has alone."
+        description="The share of statistics of the whole graph, which no node or edge has alone, and of what trees make of them "
+        "and, where forests take part, of decisions."
     )
     related_tasks: float = Field(description="The share of what related tasks say.")
     completeness_error: float
