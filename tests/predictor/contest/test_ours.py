@@ -12,6 +12,7 @@ from predictor.contest.episodes import Draw, draw_episode
 from predictor.contest.ours import (
     FROM_SCRATCH,
     OURS,
+    WITHOUT_FORESTS,
     WITHOUT_PARTS,
     WITHOUT_PROCESS,
     WITHOUT_RELATED,
@@ -28,6 +29,8 @@ from predictor.meta_training import with_manifest
 from predictor.tasks import Metric, Task
 
 from .conftest import TASK
+
+BESIDE_RELATED = [name for name in WITHOUT_PARTS if name != WITHOUT_FORESTS]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def test_what_related_tasks_say_counts_and_is_left_out_of_an_ablation(tiny_meta,
     entrants = own_contestants(tiny_meta, measured, [sibling])
     ours, without_related, without_process = (forecasts(one, draw) for one in entrants[:3])
 
-    assert [one.name for one in entrants] == [OURS, WITHOUT_RELATED, WITHOUT_PROCESS, *WITHOUT_PARTS]
+    assert [one.name for one in entrants] == [OURS, WITHOUT_RELATED, WITHOUT_PROCESS, *BESIDE_RELATED]
     assert np.corrcoef(ours, draw.truth)[0, 1] > 0.8
     assert np.corrcoef(ours, draw.truth)[0, 1] > np.corrcoef(without_related, draw.truth)[0, 1]
     assert not np.allclose(without_related, without_process)
@@ -79,19 +82,20 @@ def test_less_one_part_is_another_forecast_that_still_hears_related_tasks(univer
     draw = draw_episode(measured, (20,), 0, 100).draw(20)
     found = {one.name: forecasts(one, draw) for one in own_contestants(universal_meta, measured, [sibling])}
 
-    different = [found[name].tobytes() for name in (OURS, *WITHOUT_PARTS) if name != WITHOUT_UNIVERSAL]
+    different = [found[name].tobytes() for name in (OURS, *BESIDE_RELATED) if name != WITHOUT_UNIVERSAL]
 
     assert len(set(different)) == len(different)
     assert np.array_equal(found[WITHOUT_UNIVERSAL], found[OURS])  # the sibling is trusted and speaks in its place
-    for name in WITHOUT_PARTS:
+    for name in BESIDE_RELATED:
         assert np.corrcoef(found[name], draw.truth)[0, 1] > np.corrcoef(found[WITHOUT_RELATED], draw.truth)[0, 1]
 
 
-def test_where_no_task_is_related_the_universal_mean_is_a_part(universal_meta, measured) -> None:
+def test_where_no_task_is_related_the_universal_mean_and_forests_are_parts(universal_meta, measured) -> None:
     draw = draw_episode(measured, (20,), 0, 100).draw(20)
     found = {one.name: forecasts(one, draw) for one in own_contestants(universal_meta, measured)}
 
     assert not np.allclose(found[WITHOUT_UNIVERSAL], found[OURS])
+    assert not np.allclose(found[WITHOUT_FORESTS], found[OURS])
 
 
 def test_tasks_of_other_spaces_and_costs_have_no_say_in_an_accuracy(measured, sibling) -> None:
