@@ -34,11 +34,8 @@ _NUM_TREES, _LEAST_IN_LEAF, _FEATURES_TRIED = 100, 2, 0.5
 _MAX_LEAVES, _MAX_DEPTH = 256, 32
 _MAX_PER_TREE = 512  # observations
 _TYPICAL_VARIANCE = 0.09  # of one measurement, standardised units: beside it known variances count
-_CORRECTED, _CORRECTED_WIDTH = (
-    0.3,
-    0.1,
-)  # share of a corrected blend in a forecast beforehand, and how far from there it may lie
-_MOST_CORRECTED = 0.6
+_CORRECTED, _MOST_CORRECTED = 0.3, 0.6  # share of a corrected blend in a forecast: beforehand, and at most
+_CORRECTED_WIDTH = 0.1  # how far that share may lie from where it starts
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,8 @@ class Trees:
         first = torch.arange(len(nodes))[:, None] * nodes.shape[1]  # of every tree in one row of nodes
         self._features = features.flatten().numpy()
         self._thresholds = nodes[..., _THRESHOLD].flatten().numpy()
-        self._ways = (
-            torch.stack([right + first, left + first], dim=-1).flatten().numpy()
-        )  # (2 T M,) right, left, right …
+        ways = torch.stack([right + first, left + first], dim=-1)  # a node's way to the left after that to the right
+        self._ways = ways.flatten().numpy()  # (2 T M,)
         self._values, self._roots = nodes[..., _VALUE].flatten().numpy(), first[:, 0].numpy()
         self._depth = self._greatest_depth(is_leaf.flatten().numpy())
 
