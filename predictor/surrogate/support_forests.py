@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from predictor.surrogate.trees import Trees
+from predictor.surrogate.growing import Growth, grow
+from predictor.surrogate.trees import VALUE, Trees
 
 MIN_FOR_FORESTS = 10
 """Observations from which on trees tell more than they make up."""
@@ -30,9 +31,7 @@ OPINION_SHARE, LOG_WIDTH_OF_OPINION = 0.25, 0.4
 """The opinion's share of the blend beforehand, and how far its logarithm may lie from there: less far than other shares, since on few
 observations an out-of-bag error tells little."""
 
-_NUM_TREES, _LEAST_IN_LEAF, _FEATURES_TRIED = 100, 2, 0.5
-_MAX_LEAVES, _MAX_DEPTH = 256, 32
-_MAX_PER_TREE = 512  # observations
+_GROWTH = Growth(num_trees=100, least_in_leaf=2, share_tried=0.5, max_depth=32, max_drawn=512)
 _TYPICAL_VARIANCE = 0.09  # of one measurement, standardised units: beside it known variances count
 _CORRECTED, _MOST_CORRECTED = 0.3, 0.6  # share of a corrected blend in a forecast: beforehand, and at most
 _CORRECTED_WIDTH = 0.1  # how far that share may lie from where it starts
@@ -65,23 +64,20 @@ class SupportForests:
 def grown(rows: Tensor, targets: Tensor, counts: Tensor, known_variance: Tensor) -> tuple[Trees, Tensor]:
     """A forest, and what its trees say of each observation that they were grown without (S,): from rows (S, F), targets (S,) in
     standardised units, numbers of measurements (S,) and known variances of their errors (S,)."""
-    from sklearn.ensemble import ExtraTreesRegressor  # slow to import; whoever has few observations needs none
-
-    forest = ExtraTreesRegressor(
-        _NUM_TREES,
-        min_samples_leaf=_LEAST_IN_LEAF,
-        max_features=_FEATURES_TRIED,
-        max_leaf_nodes=_MAX_LEAVES,
-        max_depth=_MAX_DEPTH,
-        bootstrap=True,
-        max_samples=min(len(rows), _MAX_PER_TREE),
-        oob_score=True,
-        random_state=0,
-    )
     weights = 1.0 / (_TYPICAL_VARIANCE / counts.double() + known_variance.double())
-    forest.fit(rows.float().numpy(), targets.double().numpy(), sample_weight=(weights / weights.mean()).numpy())
-    trees = Trees.grown([one.tree_ for one in forest.estimators_], 1.0 / _NUM_TREES)
-    return trees, torch.from_numpy(forest.oob_prediction_)
+    nodes, drawn = grow(
+        rows.float().numpy(), targets.double().numpy(), (weights / weights.mean()).double().numpy(), _GROWTH
+    )
+    nodes[..., VALUE] /= _GROWTH.num_trees
+    trees = Trees(torch.from_numpy(nodes), rows.shape[1])
+    return trees, _left_out(trees.each(rows.float()), torch.from_numpy(drawn == 0), targets)
+
+
+def _left_out(said: Tensor, unseen: Tensor, targets: Tensor) -> Tensor:  # (S, T), (T, S), (S,) -> (S,)
+    """What those trees say of an observation that did not draw it; the mean of all targets where every tree did."""
+    by = unseen.T.double()
+    found = (said.double() * by).sum(dim=1) * said.shape[1] / by.sum(dim=1)
+    return torch.where(unseen.any(dim=0), found, targets.double().mean())
 
 
 def corrected_share(missed: Tensor, apart: Tensor) -> float:  # (S,), (S,)

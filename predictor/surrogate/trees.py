@@ -1,11 +1,11 @@
-"""Regression trees as plain numbers: grown by scikit-learn, kept in safetensors, answered here.
+"""Regression trees as plain numbers: grown by `growing.py` or by scikit-learn, kept in safetensors, answered here.
 
 Notation: Q asked rows, F features, T trees, M nodes of the largest tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ NUM_COLUMNS = 5
 """Of a tree's nodes: which feature is asked, up to what it goes left, the nodes to the left and to the right, and what a leaf adds.
 Both ways from a leaf lead to itself."""
 
-_FEATURE, _THRESHOLD, _LEFT, _RIGHT, _VALUE = range(NUM_COLUMNS)
+FEATURE, THRESHOLD, LEFT, RIGHT, VALUE = range(NUM_COLUMNS)
 _BLOCK = 256  # rows that are led through all trees at once: where they are then stays near the processor
 
 
@@ -37,7 +37,7 @@ class Trees:
             raise ValueError(
                 f"expected at most {MAX_TREES} trees of {MAX_TREE_NODES} nodes, got {tuple(nodes.shape[:2])}"
             )
-        features, left, right = (nodes[..., column].long() for column in (_FEATURE, _LEFT, _RIGHT))
+        features, left, right = (nodes[..., column].long() for column in (FEATURE, LEFT, RIGHT))
         if bool(((features < 0) | (features >= num_features)).any()):
             raise ValueError(f"expected trees to ask for features below {num_features}")
         own = torch.arange(nodes.shape[1]).expand_as(left)
@@ -48,17 +48,17 @@ class Trees:
         self.nodes, self.num_features = nodes, num_features
         first = torch.arange(len(nodes))[:, None] * nodes.shape[1]  # of every tree in one row of nodes
         self._features = features.flatten().numpy()
-        self._thresholds = nodes[..., _THRESHOLD].flatten().numpy()
+        self._thresholds = nodes[..., THRESHOLD].flatten().numpy()
         ways = torch.stack([right + first, left + first], dim=-1)  # a node's way to the left after that to the right
         self._ways = ways.flatten().numpy()  # (2 T M,)
-        self._values, self._roots = nodes[..., _VALUE].flatten().numpy(), first[:, 0].numpy()
+        self._values, self._roots = nodes[..., VALUE].flatten().numpy(), first[:, 0].numpy()
         self._depth = self._greatest_depth(is_leaf.flatten().numpy())
 
     @classmethod
     def grown(cls, trees: Sequence[Any], factor: float) -> Trees:
         """From scikit-learn's `tree_` of each, what they answer multiplied by a factor."""
         nodes = torch.zeros(len(trees), max(tree.node_count for tree in trees), NUM_COLUMNS)
-        nodes[..., _LEFT : _RIGHT + 1] = torch.arange(nodes.shape[1])[:, None].float()  # beyond a tree's end: leaves
+        nodes[..., LEFT : RIGHT + 1] = torch.arange(nodes.shape[1])[:, None].float()  # beyond a tree's end: leaves
         for tree, row in zip(trees, nodes, strict=True):
             row[: tree.node_count] = _rows(tree, factor)
         return cls(nodes, trees[0].n_features)
@@ -77,19 +77,31 @@ class Trees:
         Raises:
             ValueError: if rows are of another width than the trees were grown on.
         """
+        said = [found.sum(axis=1) for found in self._blocks(rows)]
+        return torch.from_numpy(np.concatenate(said)) if said else torch.zeros(0)
+
+    def each(self, rows: Tensor) -> Tensor:  # (Q, F) -> (Q, T)
+        """What every tree adds.
+
+        Raises:
+            ValueError: if rows are of another width than the trees were grown on.
+        """
+        said = list(self._blocks(rows))
+        return torch.from_numpy(np.concatenate(said)) if said else torch.zeros(0, len(self.nodes))
+
+    def _blocks(self, rows: Tensor) -> Iterator[NDArray[np.float32]]:  # (Q, F) -> (up to _BLOCK, T) each
         if rows.dim() != 2 or rows.shape[1] != self.num_features:
             raise ValueError(f"expected rows of {self.num_features} features, got {tuple(rows.shape)}")
         asked = np.ascontiguousarray(rows.detach().numpy())
-        sums = [self._sums(asked[start : start + _BLOCK]) for start in range(0, len(asked), _BLOCK)]
-        return torch.from_numpy(np.concatenate(sums)) if sums else torch.zeros(0)
+        return (self._answers(asked[start : start + _BLOCK]) for start in range(0, len(asked), _BLOCK))
 
-    def _sums(self, asked: NDArray[np.float32]) -> NDArray[np.float32]:  # (Q, F) -> (Q,)
+    def _answers(self, asked: NDArray[np.float32]) -> NDArray[np.float32]:  # (Q, F) -> (Q, T)
         numbers, first = asked.ravel(), np.arange(len(asked))[:, None] * asked.shape[1]
         at = np.broadcast_to(self._roots, (len(asked), len(self._roots)))  # (Q, T)
         for _ in range(self._depth):
             goes_left = numbers.take(first + self._features.take(at)) <= self._thresholds.take(at)
             at = self._ways.take(2 * at + goes_left)
-        found: NDArray[np.float32] = self._values.take(at).sum(axis=1)
+        found: NDArray[np.float32] = self._values.take(at)
         return found
 
 

@@ -93,3 +93,10 @@ def test_many_rows_are_answered_as_one_by_one() -> None:
     rows = torch.randn(600, NUM_FEATURES, generator=torch.Generator().manual_seed(0))
 
     assert torch.equal(trees(rows), torch.cat([trees(row[None]) for row in rows]))
+
+
+def test_what_each_tree_adds_is_told_beside_the_sum() -> None:
+    trees = Trees(torch.stack([stump(0, 0.3, -1.0, 1.0), stump(1, 0.0, 2.0, 3.0)]), NUM_FEATURES)
+
+    assert trees.each(torch.cat([asked_of(0.3), asked_of(0.4, 0.1)])).tolist() == [[-1.0, 2.0], [1.0, 3.0]]
+    assert trees.each(asked_of(0.0)[:0]).shape == (0, 2)
