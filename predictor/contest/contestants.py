@@ -21,6 +21,7 @@ from predictor.baselines.source_ridge import SourceRidge
 from predictor.baselines.universal_prior import UniversalPrior
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.contest.fingerprints import code_digest, digest
+from predictor.graph_statistics.complexity import PARAMETERS, WORK, complexities_of
 from predictor.tasks import MeasuredTask, SupportSet
 
 Kind = Literal["ours", "ablation", "single-task", "source", "ranking", "curve"]
@@ -36,6 +37,9 @@ SOURCE_CLASSES: Mapping[str, type[Baseline]] = {
     "anil": MetaLearnedNetwork,
 }
 """What they are, for what has to be known before they have learned; of others it is known afterwards."""
+
+COMPUTED = {"computed FLOPs": WORK, "computed parameters": PARAMETERS}
+"""Rankings that need no table but the graphs, by column of `complexities_of`."""
 
 _BASELINE_CODE = ("predictor.baselines", "predictor.surrogate")
 
@@ -90,10 +94,12 @@ def always(predictor: FewShotPredictor) -> Callable[[], FewShotPredictor]:
 
 
 def rankings(measured: BenchmarkTask, proxies: Sequence[BenchmarkTask] = ()) -> list[Contestant]:
-    """Parameters and FLOPs as far as the table publishes them, and zero-cost proxies of the same space and data set."""
+    """Parameters and FLOPs as far as the table publishes them, both as they are worked out from the graphs alone, and zero-cost proxies of the
+    same space and data set."""
     known = {"parameters": measured.params, "FLOPs": measured.flops}
     found = [_ranking(name, measured, values) for name, values in known.items() if values is not None]
-    return found + [
+    computed = [_computed_ranking(name, measured, column) for name, column in COMPUTED.items()]
+    return [*found, *computed] + [
         _ranking(one.task.metric.name, one, one.values)
         for one in proxies
         if (one.task.search_space, one.task.dataset) == (measured.task.search_space, measured.task.dataset)
@@ -106,6 +112,15 @@ def _ranking(name: str, table: BenchmarkTask, values: np.ndarray[tuple[int], np.
 
     fingerprint = digest(name, code_digest(Complexity.__module__, _BASELINE_CODE), digest(values.tobytes().hex()))
     return Contestant(name, "ranking", fingerprint, 0, build)
+
+
+def _computed_ranking(name: str, table: BenchmarkTask, column: int) -> Contestant:
+    def build() -> FewShotPredictor:
+        values = complexities_of(table.architectures)[:, column].tolist()
+        return Complexity(dict(zip(map(_hash, table.architectures), values, strict=True)), name)
+
+    code = [code_digest(one, _BASELINE_CODE) for one in (Complexity.__module__, complexities_of.__module__)]
+    return Contestant(name, "ranking", digest(name, *code, table.task.name, str(len(table))), 0, build)
 
 
 def _hash(architecture: Architecture) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from predictor.baselines.base import Baseline
 from predictor.baselines.registry import source_baselines
@@ -19,6 +20,7 @@ from predictor.contest.curves import Curves, curve_contestants
 from predictor.contest.episodes import draw_episode
 from predictor.contest.ours import own_contestants, with_curve
 from predictor.errors import BenchmarkError
+from predictor.graph_statistics.complexity import WORK, complexities_of
 from predictor.scoring import kendall_tau
 
 from .conftest import TASK
@@ -65,11 +67,24 @@ def test_sources_hold_every_measurement(measured) -> None:
 def test_published_numbers_rank_and_proxies_of_other_data_sets_do_not(measured) -> None:
     found = rankings(measured, [measured])
 
-    assert [one.name for one in found] == ["parameters", measured.task.metric.name]
+    names = ["parameters", "computed FLOPs", "computed parameters", measured.task.metric.name]
+    assert [one.name for one in found] == names
     assert {one.kind for one in found} == {"ranking"}
     draw = draw_episode(measured, (0,), 0, 50).draw(0)
-    forecast = found[1].predictor.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
+    forecast = found[-1].predictor.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
     assert np.corrcoef(forecast.mean, draw.truth)[0, 1] > 0.5  # not 1: notations of one network share a value
+
+
+def test_what_graphs_tell_of_work_and_parameters_ranks_without_a_table(measured) -> None:
+    (of_table,) = rankings(replace(measured, params=None))[:1]
+    draw = draw_episode(measured, (0,), 0, 50).draw(0)
+    forecast = of_table.predictor.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
+
+    told = complexities_of(draw.asked)[:, WORK]
+
+    assert of_table.name == "computed FLOPs"
+    assert spearmanr(forecast.mean, told).statistic > 0.999
+    assert len(set(told.tolist())) > 5
 
 
 def test_a_curve_ranks_by_its_last_value_before_anything_was_measured(measured, tiny_meta) -> None:
