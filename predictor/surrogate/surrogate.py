@@ -21,16 +21,24 @@ NUM_CONTEXT = len(METRIC_FAMILIES) + 1 + 4
 
 
 def task_context(task: Task, num_observations: int) -> Tensor:  # (C,)
-    """What the surrogate is told about the task: the metric's family, its direction, a device, how much was measured."""
+    """What the surrogate is told about the task: the metric's family, its direction, a device, how much was measured.
+
+    Families that hardly any task of meta-training has are told as the one whose goodness goes with theirs: an error rate as the
+    accuracy that it leaves.
+    """
+    family, direction = _TOLD_AS.get(task.metric.family, (task.metric.family, task.metric.direction))
     families = [family for family, _ in METRIC_FAMILIES] + ["other"]
-    one_hot = [float(family == task.metric.family) for family in families]
+    one_hot = [float(one == family) for one in families]
     rest = [
-        float(task.metric.direction == "minimize"),
+        float(direction == "minimize"),
         float(task.device is not None),
         math.log2(1 + num_observations) / 4,
         float(num_observations == 0),
     ]
     return torch.tensor(one_hot + rest)
+
+
+_TOLD_AS = {"loss": ("accuracy", "maximize"), "other": ("accuracy", "maximize"), "size": ("latency", "minimize")}
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,17 @@ def test_it_comes_back_from_tensors(mean: FamilyMean) -> None:
     assert UniversalMean.from_tensors({}).sizes == {}
 
 
+def test_a_family_that_nobody_learned_hears_one_whose_goodness_goes_with_its_own(mean: FamilyMean) -> None:
+    fast = FamilyMean(mean.boosted, mean.randomised, mean.linear + 1.0)
+    universal = UniversalMean({"accuracy": mean, "latency": fast})
+
+    found = {family: universal.of(family) for family in ("throughput", "size", "loss", "energy", "other")}
+
+    assert found == {"throughput": fast, "size": fast, "loss": mean, "energy": None, "other": mean}
+    assert UniversalMean({"latency": fast, "throughput": mean}).of("throughput") is mean
+    assert UniversalMean({"accuracy": mean}).of("throughput") is None
+
+
 def test_linear_weights_of_another_length_are_refused(mean: FamilyMean) -> None:
     with pytest.raises(ValueError, match="linear weights, got"):
         FamilyMean(mean.boosted, mean.randomised, torch.zeros(3))
