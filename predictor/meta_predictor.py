@@ -294,7 +294,7 @@ class MetaPredictor:
         shared = self._default_reference if space.is_open else reference
         return Surroundings(
             task, space, scale, location_spread, reference, shared, context, self.encoder, self.version,
-            self._log_step_sizes.device, universal=self._universal.of(task.metric.family),
+            self._log_step_sizes.device, universal=self._universal.of(task.metric.told_as),
         )  # fmt: skip
 
     def restore(self, task: Task, space: SearchSpace, payload: bytes) -> AdaptedPredictor:

@@ -28,6 +28,8 @@ METRIC_FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """Family of a metric and the pieces of text in its name that tell it, first match wins."""
 
+_TOLD_AS = {"loss": "accuracy", "other": "accuracy", "size": "latency"}
+
 LOGARITHMIC_FAMILIES = frozenset({"latency", "energy", "size", "throughput", "training_time"})
 """Families whose positive values differ by factors rather than by amounts."""
 
@@ -70,6 +72,14 @@ class Metric:
         """What the metric is about; `other` where its name and unit do not tell."""
         text = f"{self.name} {self.unit}".lower()
         return next((family for family, hints in METRIC_FAMILIES if any(hint in text for hint in hints)), "other")
+
+    @property
+    def told_as(self) -> str:
+        """Its family, or where hardly any task of meta-training has that one whose goodness goes with it: an error rate's is that of
+        the accuracy that it leaves. What an unknown metric that is minimised tells, a cost or an error, nobody knows."""
+        if self.family == "other" and self.direction == "minimize":
+            return self.family
+        return _TOLD_AS.get(self.family, self.family)
 
 
 @dataclass(frozen=True)

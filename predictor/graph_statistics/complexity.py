@@ -60,9 +60,8 @@ def costs_of(operation: Operation) -> Costs:
     if operation.kind == "depthwise_conv":
         return Costs(width, shrinks, single=kernel * more)
     if operation.kind == "mbconv":
-        squeeze = (
-            0.5 * times if operation.get("se") else 0.0
-        )  # two maps between the width inside and a quarter of that before
+        # two maps between the width inside and a quarter of that before
+        squeeze = 0.5 * times if operation.get("se") else 0.0
         opens = 0.0 if times == 1.0 else times / groups
         return Costs(
             width,
@@ -103,7 +102,9 @@ def complexities_of(architectures: Sequence[Architecture]) -> Array:  # (B, NUM_
         mask[: one.num_nodes, number] = 1.0
         for node, at in place.items():
             operation = one.operations[node]
-            costs[:, at, number] = known.setdefault(operation.key, costs_of(operation))
+            if operation.key not in known:
+                known[operation.key] = costs_of(operation)
+            costs[:, at, number] = known[operation.key]
         for source, target in one.edges:
             into[place[target], place[source], number] = 1.0
     return complexities(StackedGraphs(into, mask), costs)

@@ -21,24 +21,19 @@ NUM_CONTEXT = len(METRIC_FAMILIES) + 1 + 4
 
 
 def task_context(task: Task, num_observations: int) -> Tensor:  # (C,)
-    """What the surrogate is told about the task: the metric's family, its direction, a device, how much was measured.
-
-    Families that hardly any task of meta-training has are told as the one whose goodness goes with theirs: an error rate as the
-    accuracy that it leaves.
-    """
-    family, direction = _TOLD_AS.get(task.metric.family, (task.metric.family, task.metric.direction))
+    """What the surrogate is told about the task: the metric's family (`Metric.told_as`), that one's direction, a device, how much was
+    measured."""
+    metric = task.metric
     families = [family for family, _ in METRIC_FAMILIES] + ["other"]
-    one_hot = [float(one == family) for one in families]
+    one_hot = [float(family == metric.told_as) for family in families]
+    is_own = metric.told_as == metric.family
     rest = [
-        float(direction == "minimize"),
+        float(metric.direction == "minimize" if is_own else metric.told_as == "latency"),
         float(task.device is not None),
         math.log2(1 + num_observations) / 4,
         float(num_observations == 0),
     ]
     return torch.tensor(one_hot + rest)
-
-
-_TOLD_AS = {"loss": ("accuracy", "maximize"), "other": ("accuracy", "maximize"), "size": ("latency", "minimize")}
 
 
 @dataclass(frozen=True)

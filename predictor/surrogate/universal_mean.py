@@ -20,9 +20,6 @@ from torch import Tensor
 from predictor.encoding import NUM_GLOBAL_FEATURES
 from predictor.surrogate.trees import Trees
 
-_GOES_WITH = {"throughput": "latency", "size": "latency", "loss": "accuracy", "other": "accuracy"}
-"""Means tell goodness, whichever way a metric counts: what is fast has a high throughput and a low latency."""
-
 
 @dataclass(frozen=True)
 class FamilyMean:
@@ -49,8 +46,10 @@ class UniversalMean:
         self._families = dict(families)
 
     def of(self, family: str) -> FamilyMean | None:
-        """That family's mean, or where none was learned that of a family whose goodness goes with its own; None where there is neither."""
-        return self._families.get(family) or self._families.get(_GOES_WITH.get(family, ""))
+        """That family's mean; None where none was learned. Means tell goodness, whichever way a metric counts: that of latency speaks
+        for a throughput that was not learned."""
+        found = self._families.get(family)
+        return self._families.get("latency") if found is None and family == "throughput" else found
 
     @property
     def sizes(self) -> dict[str, dict[str, list[int]]]:

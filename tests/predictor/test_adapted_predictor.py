@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from forecast_checks import assert_equal
 
 from predictor.adapted_predictor import AdaptedPredictor
 from predictor.architecture import Architecture
@@ -17,7 +18,6 @@ from predictor.champion import shipped_champion
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor, Parts
-from predictor.prediction import Predictions
 from predictor.scoring import kendall_tau
 from predictor.search_spaces.base import SearchSpace
 from predictor.search_spaces.registry import search_space
@@ -39,12 +39,6 @@ def opinions_of(meta: MetaPredictor, task: Task, space: SearchSpace, others: Seq
     found = meta.related(task, space, others)
     assert found is not None
     return found
-
-
-def assert_equal(first: Predictions, second: Predictions) -> None:
-    for name in ("mean", "std", "lower", "upper", "ood_score"):
-        # the surrogate computes in float32, whose last digit depends on where in memory a tensor happens to lie
-        np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=1e-6, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,6 @@ def forecasts(
         (Metric("test_error", "%", "minimize"), -1.0),
         (Metric("validation_loss", "nats", "minimize"), -1.0),
         (Metric("goodness_of_my_own", "", "maximize"), 1.0),
-        (Metric("badness_of_my_own", "", "minimize"), -1.0),
     ],
     ids=lambda one: getattr(one, "name", ""),
 )
@@ -63,6 +62,17 @@ def test_quality_told_in_other_words_is_ranked_as_accuracy_is(champion, digits, 
     assert (
         kendall_tau(sign * told, digits.values[:NUM_ASKED]) > 0.45
     )  # whatever is told, it is right about what is good
+
+
+def test_an_unknown_metric_that_is_minimised_is_told_as_what_it_is() -> None:
+    """Nobody knows whether it is an error or a cost."""
+    unknown = Metric("power_w", "W", "minimize")
+
+    context = task_context(Task("s", "d", unknown), 5)
+
+    assert unknown.told_as == unknown.family == "other"
+    for name, direction in (("accuracy", "maximize"), ("latency_ms", "minimize")):
+        assert not torch.equal(context, task_context(Task("s", "d", Metric(name, "", direction)), 5))
 
 
 def test_how_large_a_network_is_is_told_as_what_it_takes() -> None:
