@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
+from predictor.graph_statistics.complexity import NUM_COMPLEXITIES, Costs, complexities, costs_of
 from predictor.graph_statistics.operation_traits import Traits, traits_of
 from predictor.graph_statistics.path_statistics import EXTREME_TRAITS, NUM_PATH_STATISTICS, path_statistics
 from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, signal_features
@@ -34,7 +35,7 @@ from predictor.graph_statistics.stacked_graphs import Array, StackedGraphs
 from predictor.graph_statistics.weighted_paths import Paths, weighted_paths
 from predictor.wiring import Edges
 
-ENCODING_VERSION = 2
+ENCODING_VERSION = 3
 
 KINDS = (
     "input", "output", "conv", "separable_conv", "depthwise_conv", "mbconv", "max_pool", "avg_pool", "global_pool",
@@ -68,7 +69,7 @@ NUM_STATIC_FEATURES = _NUM_STATIC
 NUM_NODE_FEATURES = _NUM_STATIC + _NUM_POSITIONAL
 """F."""
 _NUM_STATISTICS = 10
-_NUM_COMPUTED = NUM_PATH_STATISTICS + NUM_SIGNAL_FEATURES
+_NUM_COMPUTED = NUM_PATH_STATISTICS + NUM_SIGNAL_FEATURES + NUM_COMPLEXITIES
 NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 4 + _HASHED_ATTRIBUTES + _NUM_COMPUTED
 """G."""
 NUM_COUNTS = 256
@@ -205,6 +206,7 @@ class ArchitectureEncoder:
         self._rows: dict[str, int] = {}  # by the operation's key
         self._table = np.zeros((256, _NUM_STATIC), np.float32)  # the first row is padding
         self._traits = np.zeros((256, len(Traits._fields)), np.float32)
+        self._costs = np.zeros((256, len(Costs._fields)), np.float32)
         self._signs = np.zeros((256, NUM_COUNTS), np.float32)
         self._lock = Lock()
 
@@ -244,7 +246,7 @@ class ArchitectureEncoder:
         real = mask.astype(np.float32)
         nodes, features = _assembled(
             self._table[rows],
-            np.ascontiguousarray(self._traits[rows].transpose(2, 1, 0)),
+            *(np.ascontiguousarray(known[rows].transpose(2, 1, 0)) for known in (self._traits, self._costs)),
             StackedGraphs(into, np.ascontiguousarray(real.T)),
             attributes.astype(np.float32, copy=False),
         )
@@ -280,10 +282,12 @@ class ArchitectureEncoder:
         with self._lock:
             row = self._rows.setdefault(operation.key, 1 + len(self._rows))  # another thread may have been faster
             if row == len(self._table):
-                self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-                self._traits = np.concatenate([self._traits, np.zeros_like(self._traits)])
-                self._signs = np.concatenate([self._signs, np.zeros_like(self._signs)])
-            self._table[row], self._traits[row], self._signs[row] = features, traits, _signs(operation.key)
+                self._table, self._traits, self._costs, self._signs = (
+                    np.concatenate([known, np.zeros_like(known)])
+                    for known in (self._table, self._traits, self._costs, self._signs)
+                )
+            self._table[row], self._traits[row] = features, traits
+            self._costs[row], self._signs[row] = costs_of(operation), _signs(operation.key)
         return row
 
 
@@ -318,8 +322,8 @@ _NO_ATTRIBUTES.flags.writeable = False
 
 
 def _assembled(
-    static: Array, traits: Array, graphs: StackedGraphs, attributes: Array
-) -> tuple[Array, Array]:  # (B, N, static), (T, N, B), (B, attributes) -> (B, N, F), (B, G)
+    static: Array, traits: Array, costs: Array, graphs: StackedGraphs, attributes: Array
+) -> tuple[Array, Array]:  # (B, N, static), (T, N, B), (C, N, B), (B, attributes) -> (B, N, F), (B, G)
     """Features of nodes and of whole graphs, from what is known node by node."""
     traits = traits * graphs.mask
     work, cost = np.ascontiguousarray(static[..., [_WORK, _COST]].transpose(2, 1, 0))  # (N, B) each
@@ -338,6 +342,7 @@ def _assembled(
         *(known, statistics[:8].T, deepest[:, None], statistics[8:].T, _counts(static, work), hashed),
         path_statistics(graphs, traits[1:], most[3:], least[3:]),
         signal_features(graphs, traits[0].astype(np.int8)),
+        complexities(graphs, costs),
     ]
     return np.concatenate([static, positional], axis=-1), np.concatenate(features, axis=1)
 
