@@ -43,8 +43,6 @@ WITHIN = 4.5  # standardised units beyond which no mean is taken
 _SLOPE_STEP = 0.05  # standardised units
 DECISIONS = 3
 """Place of decisions among the views of the process."""
-UNIVERSAL_SHARE = 0.5
-"""Of the universal mean in a forecast before there is a residual process, beside the surrogate."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,16 @@ class Surroundings:
     related: RelatedTasks | None = None
     universal: FamilyMean | None = None
 
-    def universal_mean(self, batch: GraphBatch) -> Tensor | None:  # (B,)
+    def universal_opinions(self, batch: GraphBatch) -> Tensor:  # (B, NUM_OPINIONS), or (B, 0) where there are none
         """What the universal mean says, if it knows of this metric."""
-        return None if self.universal is None else self.universal(self.reference.normal_scores(batch.globals))
+        if self.universal is None:
+            return torch.zeros(len(batch), 0)
+        return self.universal.opinions(self.reference.normal_scores(batch.globals))
+
+    @property
+    def own_shares(self) -> tuple[float, ...]:
+        """Of the surrogate and of the universal mean's opinions, before observations tell which are right."""
+        return (1.0,) if self.universal is None else self.universal.shares
 
     def views(self, architectures: Sequence[Architecture]) -> tuple[Tensor, ...]:
         """Architectures as tensors that depend on the space alone."""
@@ -172,8 +177,8 @@ class AdaptedPredictor:
     ) -> tuple[GPInputs, Tensor | None]:
         """Architectures as the residual process sees them, and as forests do where there are any."""
         views = (embedding, *self._around.views_of(architectures, batch))
-        universal, related, contrasts = self._around.universal_mean(batch), self._around.related, None
-        means = mean[:, None] if universal is None else torch.stack([mean, universal], dim=1)
+        related, contrasts = self._around.related, None
+        means = torch.cat([mean[:, None], self._around.universal_opinions(batch)], dim=1)
         if related is not None:
             opinions = related(architectures, self._around.views)
             contrasts = related.contrasts(opinions)
@@ -261,9 +266,9 @@ class AdaptedPredictor:
 
     def _blended(self, architectures: Sequence[Architecture], batch: GraphBatch, mean: Tensor) -> Tensor:  # (Q,)
         """The mean before a residual process can tell whose opinion counts."""
-        universal, related = self._around.universal_mean(batch), self._around.related
-        if universal is not None:
-            mean = torch.lerp(mean, universal, UNIVERSAL_SHARE)
+        related = self._around.related
+        opinions = torch.cat([mean[:, None], self._around.universal_opinions(batch)], dim=1)
+        mean = opinions @ torch.tensor(self._around.own_shares)
         if related is None:
             return mean
         return torch.lerp(mean, related.mean(related(architectures, self._around.views)), related.share)

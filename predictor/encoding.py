@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from predictor.architecture import DERIVED_ATTRIBUTES, Architecture, Attributes, AttributeValue, Operation
-from predictor.graph_statistics.complexity import NUM_COMPLEXITIES, Costs, complexities, costs_of
+from predictor.graph_statistics.complexity import KEPT_WORK, NUM_COMPLEXITIES, WORK, Costs, complexities, costs_of
 from predictor.graph_statistics.operation_traits import Traits, traits_of
 from predictor.graph_statistics.path_statistics import EXTREME_TRAITS, NUM_PATH_STATISTICS, path_statistics
 from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, signal_features
@@ -364,6 +364,12 @@ def _counts(static: Array, work: Array) -> Array:  # (B, N, static), (N, B) -> (
     kernel = static[..., len(KINDS) + _HASHED_KIND]
     kernels = [((np.abs(kernel - _squashed(size)) < 1e-4) * work.T).sum(axis=1) for size in _KERNEL_SIZES]
     return np.log2(1.0 + np.concatenate([kinds, np.stack(kernels, axis=1)], axis=1))
+
+
+def work_of(features: Tensor) -> Tensor:  # (B, G) -> (B,)
+    """How much is computed, of global features or of their ranks: the mean over both guesses of what the input's width is."""
+    first = NUM_GLOBAL_FEATURES - NUM_COMPLEXITIES
+    return (features[:, first + WORK] + features[:, first + KEPT_WORK]) / 2.0
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def _shapes_of_universal_mean(manifest: Mapping[str, Any]) -> dict[str, tuple[in
                 )
             shapes[f"universal.{family}.{name}"] = (*size, NUM_COLUMNS)
         shapes[f"universal.{family}.linear"] = (NUM_GLOBAL_FEATURES + 1,)
+        shapes[f"universal.{family}.work"] = (2,)
     return shapes
 
 

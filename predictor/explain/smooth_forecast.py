@@ -21,7 +21,6 @@ from torch import Tensor
 from predictor.adapted_predictor import (
     EXTREME_NODES,
     EXTREME_WEIGHTS,
-    UNIVERSAL_SHARE,
     WITHIN,
     AdaptedPredictor,
 )
@@ -69,12 +68,13 @@ class SmoothForecast:
 
     @property
     def num_of_trees(self) -> int:
-        """How many of the opinions, the first ones, are of trees: the universal mean, the forest's opinion, the forest's correction."""
-        return int(self._hears_universal_mean) + 2 * int(self._forests is not None)
+        """How many of the opinions, the first ones, are of trees or of ranks: the universal mean's two, the forest's opinion, the forest's
+        correction."""
+        return self._num_universal + 2 * int(self._forests is not None)
 
     @property
-    def _hears_universal_mean(self) -> bool:
-        return self._around.universal is not None
+    def _num_universal(self) -> int:
+        return len(self._around.own_shares) - 1
 
     def looks(self, architectures: Sequence[Architecture]) -> Looks:
         """What the architectures look like; nodes in topological order."""
@@ -117,8 +117,8 @@ class SmoothForecast:
 
     def _blended(self, mean: Tensor, opinions: Tensor) -> Tensor:
         related = self._around.related
-        if self._hears_universal_mean:
-            mean = torch.lerp(mean, opinions[:, 0], UNIVERSAL_SHARE)
+        own = torch.cat([mean[:, None], opinions[:, : self._num_universal]], dim=1)
+        mean = own @ torch.tensor(self._around.own_shares, dtype=own.dtype)
         if related is None:
             return mean
         return torch.lerp(mean, related.mean(self._of_related(opinions).float()).double(), related.share)
@@ -145,15 +145,11 @@ class SmoothForecast:
         return self._encoder.operation_counts(single).view(*batch.mask.shape, NUM_COUNTS)
 
     def _opinions(self, architectures: Sequence[Architecture], batch: GraphBatch) -> Tensor:  # (B, E)
-        universal, related = self._around.universal_mean(batch), self._around.related
-        found = [] if universal is None else [universal[:, None]]
+        related = self._around.related
+        found = [self._around.universal_opinions(batch)]
         if self._forests is not None:
             found.append(self._adapted.said_by_forests(architectures))
         if related is not None:
             opinions = related(architectures, self._around.views)
             found += [related.unshrunk(architectures, opinions)[:, None], opinions]
-        return (
-            torch.cat([one.double() for one in found], 1)
-            if found
-            else torch.zeros(len(architectures), 0, dtype=torch.float64)
-        )
+        return torch.cat([one.double() for one in found], 1)

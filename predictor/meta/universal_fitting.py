@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from predictor.encoding import work_of
 from predictor.meta.episodes import TaskPool
 from predictor.surrogate.standardisation import normal_scores
 from predictor.surrogate.trees import Trees
@@ -25,6 +26,7 @@ _LEAST_SPACES = 2  # what one space alone says of a metric is not universal
 _MOST_PER_SPACE = 6_000
 _LEAST_PER_TASK = 20
 _NUM_PARTS = 3
+_TINY = 1e-9
 _NUM_BOOSTED, _PACE, _NUM_RANDOMISED = 150, 0.08, 40
 
 
@@ -64,12 +66,16 @@ def _fitted(pools: Sequence[TaskPool], seed: int) -> FamilyMean:
         random_state=seed,
     ).fit(scores, targets, sample_weight=weights)
     ridge = Ridge(alpha=count / 30).fit(scores, targets, sample_weight=weights)
+    work = work_of(torch.from_numpy(scores)).numpy()
+    work_weight = float(np.float32((weights * work * targets).sum() / max((weights * work * work).sum(), _TINY)))
     constant = float(np.average(targets, weights=weights))  # what boosting starts from
     linear = np.append(ridge.coef_, ridge.intercept_ + constant) / _NUM_PARTS
     return FamilyMean(
         Trees.grown([one.tree_ for one in boosted.estimators_[:, 0]], _PACE / _NUM_PARTS),
         Trees.grown([one.tree_ for one in randomised.estimators_], 1.0 / (_NUM_RANDOMISED * _NUM_PARTS)),
         torch.from_numpy(linear).float(),
+        work_weight,
+        len({pool.task.search_space for pool in pools}),
     )
 
 

@@ -1,11 +1,15 @@
 """The universal mean: what is known of architectures from all search spaces, before anything of this one was measured.
 
 It reads the statistics of a graph by their rank in its space (`SpaceReference.normal_scores`), which mean the same in every
-space, and answers with standardised goodness, for one metric family. Three answers are averaged: of boosted trees (Friedman,
-"Greedy Function Approximation", Annals of Statistics 2001), of extremely randomised trees (Geurts et al., Machine Learning 2006)
-and of a ridge regression; `predictor.meta.universal_fitting` fits them. Trees err little where spaces are alike, the ridge less where
+space, and answers with standardised goodness, for one metric family. It has two opinions; `predictor.meta.universal_fitting` fits both.
+
+What was *learned* is the average of boosted trees (Friedman, "Greedy Function Approximation", Annals of Statistics 2001), extremely
+randomised trees (Geurts et al., Machine Learning 2006) and a ridge regression. Trees err little where spaces are alike, the ridge less where
 they are not. That transferring the mean is worth more than the kernel alone: Wang et al., "Pre-trained Gaussian Processes
 for Bayesian Optimization", JMLR 2024.
+
+By *work* is a line in the ranks of multiply-accumulates: what computes more takes longer, and mostly is better. It has one weight to learn where
+the other has thousands, so that the fewer search spaces there were to learn from, the more it counts.
 
 Notation: Q architectures, G global features.
 """
@@ -15,27 +19,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from predictor.encoding import NUM_GLOBAL_FEATURES
+from predictor.encoding import NUM_GLOBAL_FEATURES, work_of
 from predictor.surrogate.trees import Trees
+
+NUM_OPINIONS = 2
+_SPACES_FOR_HALF = 6
+"""Search spaces to learn from at which both opinions count alike."""
 
 
 @dataclass(frozen=True)
 class FamilyMean:
-    """The mean for one metric family: three parts that add up."""
+    """The mean for one metric family: three learned parts that add up, and the line in work."""
 
     boosted: Trees
     randomised: Trees
     linear: Tensor  # (G + 1,) weights, then the constant
+    work_weight: float  # goodness for each standard deviation of the work's rank
+    num_spaces: int  # learned from
 
     def __post_init__(self) -> None:
         if self.linear.shape != (NUM_GLOBAL_FEATURES + 1,):
             raise ValueError(f"expected {NUM_GLOBAL_FEATURES + 1} linear weights, got {tuple(self.linear.shape)}")
+        if self.num_spaces < 1:
+            raise ValueError(f"expected at least one search space to have been learned from, got {self.num_spaces}")
 
-    def __call__(self, scores: Tensor) -> Tensor:  # (Q, G) normal scores -> (Q,) standardised goodness
-        """The mean."""
+    def opinions(self, scores: Tensor) -> Tensor:  # (Q, G) normal scores -> (Q, NUM_OPINIONS) standardised goodness
+        """What was learned, and by work."""
+        return torch.stack([self.learned(scores), self.by_work(scores)], dim=1)
+
+    def learned(self, scores: Tensor) -> Tensor:  # (Q, G) -> (Q,)
+        """The three parts."""
         return self.boosted(scores) + self.randomised(scores) + scores @ self.linear[:-1] + self.linear[-1]
+
+    def by_work(self, scores: Tensor) -> Tensor:  # (Q, G) -> (Q,)
+        """The line; 0 for all where nothing is known of their work."""
+        return self.work_weight * work_of(scores)
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Of the surrogate and both opinions, before observations tell which are right."""
+        by_work = _SPACES_FOR_HALF / (_SPACES_FOR_HALF + self.num_spaces)
+        return (1.0 - by_work) / 2.0, (1.0 - by_work) / 2.0, by_work
 
 
 class UniversalMean:
@@ -65,6 +92,7 @@ class UniversalMean:
         for family, one in self._families.items():
             found |= {f"{family}.boosted": one.boosted.nodes, f"{family}.randomised": one.randomised.nodes}
             found[f"{family}.linear"] = one.linear
+            found[f"{family}.work"] = torch.tensor([one.work_weight, float(one.num_spaces)])
         return found
 
     @classmethod
@@ -82,6 +110,8 @@ class UniversalMean:
                     Trees(tensors[f"{family}.boosted"], NUM_GLOBAL_FEATURES),
                     Trees(tensors[f"{family}.randomised"], NUM_GLOBAL_FEATURES),
                     tensors[f"{family}.linear"],
+                    float(tensors[f"{family}.work"][0]),
+                    int(tensors[f"{family}.work"][1]),
                 )
                 for family in families
             }
