@@ -72,6 +72,8 @@ _NUM_STATISTICS = 10
 _NUM_COMPUTED = NUM_PATH_STATISTICS + NUM_SIGNAL_FEATURES + NUM_COMPLEXITIES
 NUM_GLOBAL_FEATURES = 2 * len(_GLOBAL_NUMBERS) + _NUM_STATISTICS + len(KINDS) + 4 + _HASHED_ATTRIBUTES + _NUM_COMPUTED
 """G."""
+COMPLEXITIES = slice(NUM_GLOBAL_FEATURES - NUM_COMPLEXITIES, NUM_GLOBAL_FEATURES)
+"""Global features that are `complexities`."""
 NUM_COUNTS = 256
 """Columns in which different operations are counted."""
 NUM_QUANTILES = 65
@@ -244,12 +246,10 @@ class ArchitectureEncoder:
             adjacency[graph, source, target] = into[target, source, graph] = 1.0
         attributes = np.stack([one.attributes for one in encoded]) if batch else np.zeros((0, _num_attributes()))
         real = mask.astype(np.float32)
-        nodes, features = _assembled(
-            self._table[rows],
-            *(np.ascontiguousarray(known[rows].transpose(2, 1, 0)) for known in (self._traits, self._costs)),
-            StackedGraphs(into, np.ascontiguousarray(real.T)),
-            attributes.astype(np.float32, copy=False),
-        )
+        traits, costs = (np.ascontiguousarray(known[rows].transpose(2, 1, 0)) for known in (self._traits, self._costs))
+        graphs = StackedGraphs(into, np.ascontiguousarray(real.T))
+        told = attributes.astype(np.float32, copy=False)
+        nodes, features = _assembled(self._table[rows], traits, costs, graphs, told)
         return GraphBatch(*map(torch.from_numpy, (nodes, adjacency, real, features, rows)))
 
     def operation_counts(self, batch: GraphBatch) -> Tensor:  # (B, NUM_COUNTS)
@@ -368,8 +368,8 @@ def _counts(static: Array, work: Array) -> Array:  # (B, N, static), (N, B) -> (
 
 def work_of(features: Tensor) -> Tensor:  # (B, G) -> (B,)
     """How much is computed, of global features or of their ranks: the mean over both guesses of what the input's width is."""
-    first = NUM_GLOBAL_FEATURES - NUM_COMPLEXITIES
-    return (features[:, first + WORK] + features[:, first + KEPT_WORK]) / 2.0
+    complexity = features[:, COMPLEXITIES]
+    return (complexity[:, WORK] + complexity[:, KEPT_WORK]) / 2.0
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,9 @@ class MetaPredictor:
         Raises:
             CheckpointError: see `load`.
         """
-        fingerprint = checkpoint.encoding_fingerprint()
-        if manifest.get("encoding") != fingerprint:
-            raise CheckpointError(f"expected weights for the encoding {fingerprint}, got {manifest.get('encoding')}")
+        if not cls.reads(manifest):
+            expected = checkpoint.encoding_fingerprint()
+            raise CheckpointError(f"expected weights for the encoding {expected}, got {manifest.get('encoding')}")
         tensors = checkpoint.from_bytes(weights)
         try:
             surrogate = Surrogate(SurrogateConfig(EncoderConfig(**manifest["surrogate"])))
@@ -153,6 +153,11 @@ class MetaPredictor:
             raise CheckpointError(
                 f"expected weights and a manifest that fit each other, got {type(error).__name__}: {error}"
             ) from error
+
+    @staticmethod
+    def reads(manifest: Mapping[str, Any]) -> bool:
+        """Whether a version of that manifest was made for the encoding that this program has; others have to be trained anew."""
+        return bool(manifest.get("encoding") == checkpoint.encoding_fingerprint())
 
     def _tensors(self) -> dict[str, Tensor]:
         named = {f"surrogate.{name}": value for name, value in self._surrogate.named_parameters()}
@@ -260,12 +265,12 @@ class MetaPredictor:
         if related is None and len(support) >= MIN_FOR_FORESTS and parts.forests and not is_cost(task.metric):
             decisions = seen.views[DECISIONS]
             rows = parts.shown(surroundings.forest_rows(batch, decisions, seen.means), decisions.shape[1])
-            return adapted.with_process(*process_with_forests(parts.seen(seen), rows, learned))
-        heard = process_of(task, parts.seen(seen), learned, related)
+            return adapted.with_process(*process_with_forests(parts.seen(seen), rows, learned, alone.own_shares))
+        heard = process_of(task, parts.seen(seen), learned, related, surroundings.own_shares)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
             experience = replace(experience, width_factor=self._widths.factor(len(support)))
             unheard = AdaptedPredictor(alone, parameters, None, experience)
-            process = process_of(task, parts.seen(_seen(unheard, held, left_out_mean)), learned, None)
+            process = process_of(task, parts.seen(_seen(unheard, held, left_out_mean)), learned, None, alone.own_shares)
             if process.leave_one_out_log_density > heard.leave_one_out_log_density:
                 return unheard.with_process(process)
         return adapted.with_process(heard)

@@ -51,7 +51,7 @@ from app.inference.training import (
     default_settings,
     fine_tune,
 )
-from app.inference.versions import ShippedVersion, Versions, packed, shipped_version, unpacked, version_of
+from app.inference.versions import ShippedVersion, Versions, is_readable, packed, shipped_version, unpacked, version_of
 from predictor import kendall_tau
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "default_settings",
     "effective_version",
     "fine_tune",
+    "is_readable",
     "kendall_tau",
     "packed",
     "parse_architecture",

@@ -10,7 +10,7 @@ from typing import Any
 
 import predictor
 from app.database import Database
-from app.errors import InvalidContentError, NotReadyError
+from app.errors import ConflictError, InvalidContentError, NotReadyError
 from app.inference import records
 from app.inference.errors import translated
 from predictor import MetaPredictor
@@ -63,6 +63,11 @@ def version_of(weights: bytes, manifest: Mapping[str, Any]) -> str:
         return MetaPredictor.from_bytes(weights, manifest).version
 
 
+def is_readable(manifest: Mapping[str, Any]) -> bool:
+    """Whether this program reads weights of that manifest; those of programs with another encoding it does not."""
+    return MetaPredictor.reads(manifest)
+
+
 class Versions:
     """Loads model versions by id and keeps the ones used last. May be called from any thread."""
 
@@ -76,6 +81,7 @@ class Versions:
 
         Raises:
             NotFoundError: if no such version is stored.
+            ConflictError: if it was made for another encoding than this program's.
             InternalError: if its weights cannot be loaded.
         """
         with self._lock:
@@ -111,5 +117,10 @@ class Versions:
     def _read(self, version: str) -> MetaPredictor:
         with self._database.read() as session:
             record = records.model_version(session, version)
+        if not is_readable(record.manifest):
+            raise ConflictError(
+                f"expected a model version of this program's encoding, got {version}, which an earlier or later program made;"
+                " pin the task to another version, or unpin it"
+            )
         with translated():
             return MetaPredictor.from_bytes(record.weights, record.manifest)

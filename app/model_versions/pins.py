@@ -18,8 +18,9 @@ def pin(session: Session, task: TaskRecord, version: str, reason: str) -> PinOut
 
     Raises:
         NotFoundError: if there is no such version.
+        ConflictError: if this program cannot read it.
     """
-    service.find(session, version)
+    service.readable(session, version)
     if pinned_version(session, task.id) == version:
         return _shown(repository.pins(session, task.id)[0])
     return _changed(session, task, version, reason)

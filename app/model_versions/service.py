@@ -13,7 +13,7 @@ from app import outbox, queue
 from app.access import audit
 from app.database import Database
 from app.errors import AppError, ConflictError, NotFoundError
-from app.inference import Candidate, ShippedVersion, shipped_version, task_ids_to_adapt, unpacked
+from app.inference import Candidate, ShippedVersion, is_readable, shipped_version, task_ids_to_adapt, unpacked
 from app.lists import Asked, Listing
 from app.model_versions import repository
 from app.model_versions.repository import CANDIDATE, CHAMPION
@@ -36,8 +36,8 @@ _logger = logging.getLogger(__name__)
 def register_shipped(database: Database) -> None:
     """Stores the champion that comes with the program, which answers until something better was promoted.
 
-    A newer program's champion takes over from an older program's, but never from a version that was made here. Without
-    one the service starts all the same and says that it is not ready until a version is stored.
+    A newer program's champion takes over from an older program's, but from a version that was made here only where this program
+    cannot read that any more. Without one the service starts all the same and says that it is not ready until a version is stored.
     """
     try:
         shipped = shipped_version()
@@ -53,7 +53,10 @@ def _register(session: Session, shipped: ShippedVersion) -> None:
     current = None if champion is None else repository.find(session, champion)
     is_known = repository.find(session, shipped.id) is not None
     add(session, shipped.id, None, "shipped", shipped.manifest, shipped.weights)
-    if champion is None or (not is_known and current is not None and current.origin == "shipped"):
+    if current is not None and not is_readable(current.manifest):
+        reason = "comes with the program, which does not read the encoding that the champion so far was made for"
+        _make_champion(session, shipped.id, champion, reason, {})
+    elif champion is None or (not is_known and current is not None and current.origin == "shipped"):
         _make_champion(session, shipped.id, champion, "comes with the program", {})
 
 
@@ -92,6 +95,20 @@ def find(session: Session, version: str) -> ModelVersionRecord:
     record = repository.find(session, version) if "\0" not in version else None
     if record is None:
         raise NotFoundError(f"expected the id of a model version, got {version[:200]!r}")
+    return record
+
+
+def readable(session: Session, version: str) -> ModelVersionRecord:
+    """The same, which this program reads.
+
+    Raises:
+        NotFoundError: if there is none.
+        ConflictError: if it was made for another encoding.
+    """
+    record = find(session, version)
+    if not is_readable(record.manifest):
+        told = record.manifest.get("encoding")
+        raise ConflictError(f"expected a model version of this program's encoding, got {version}, of {told}")
     return record
 
 
@@ -158,9 +175,9 @@ def promote(session: Session, version: str, reason: str) -> PromotionRecord:
 
     Raises:
         NotFoundError: if there is no such version.
-        ConflictError: if it is the champion already.
+        ConflictError: if it is the champion already, or this program cannot read it.
     """
-    find(session, version)
+    readable(session, version)
     champion = repository.aliases(session, for_update=True).get(CHAMPION)
     if champion == version:
         raise ConflictError(f"expected a model version that is not the champion, got {version}, which is")
@@ -171,7 +188,7 @@ def roll_back(session: Session, reason: str) -> PromotionRecord:
     """Makes the champion's predecessor the champion again; repeated, it goes further back.
 
     Raises:
-        ConflictError: if the champion has no predecessor.
+        ConflictError: if the champion has no predecessor, or one that this program cannot read.
     """
     champion = repository.aliases(session, for_update=True).get(CHAMPION)
     history = repository.promotions(session, [champion]) if champion else []
@@ -179,6 +196,7 @@ def roll_back(session: Session, reason: str) -> PromotionRecord:
     previous = entered[-1].previous_id if entered else None
     if previous is None:
         raise ConflictError(f"expected a champion that replaced another one, got {champion}, which replaced none")
+    readable(session, previous)
     return _make_champion(session, previous, champion, reason, {_ROLLED_BACK: champion})
 
 

@@ -21,7 +21,8 @@ from predictor.baselines.source_ridge import SourceRidge
 from predictor.baselines.universal_prior import UniversalPrior
 from predictor.benchmarks.base import BenchmarkTask
 from predictor.contest.fingerprints import code_digest, digest
-from predictor.graph_statistics.complexity import PARAMETERS, WORK, complexities_of
+from predictor.encoding import COMPLEXITIES, ArchitectureEncoder
+from predictor.graph_statistics.complexity import PARAMETERS, WORK, complexities
 from predictor.tasks import MeasuredTask, SupportSet
 
 Kind = Literal["ours", "ablation", "single-task", "source", "ranking", "curve"]
@@ -39,7 +40,7 @@ SOURCE_CLASSES: Mapping[str, type[Baseline]] = {
 """What they are, for what has to be known before they have learned; of others it is known afterwards."""
 
 COMPUTED = {"computed FLOPs": WORK, "computed parameters": PARAMETERS}
-"""Rankings that need no table but the graphs, by column of `complexities_of`."""
+"""Rankings that need no table but the graphs, by column of `complexities`."""
 
 _BASELINE_CODE = ("predictor.baselines", "predictor.surrogate")
 
@@ -116,10 +117,10 @@ def _ranking(name: str, table: BenchmarkTask, values: np.ndarray[tuple[int], np.
 
 def _computed_ranking(name: str, table: BenchmarkTask, column: int) -> Contestant:
     def build() -> FewShotPredictor:
-        values = complexities_of(table.architectures)[:, column].tolist()
+        values = ArchitectureEncoder().batch(table.architectures).globals[:, COMPLEXITIES][:, column].tolist()
         return Complexity(dict(zip(map(_hash, table.architectures), values, strict=True)), name)
 
-    code = [code_digest(one, _BASELINE_CODE) for one in (Complexity.__module__, complexities_of.__module__)]
+    code = [code_digest(one, _BASELINE_CODE) for one in (Complexity.__module__, complexities.__module__)]
     return Contestant(name, "ranking", digest(name, *code, table.task.name, str(len(table))), 0, build)
 
 

@@ -9,13 +9,13 @@ Notation: B graphs, N nodes in topological order; graphs come last. i and o are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictor.architecture import Architecture, Operation
+from predictor.architecture import Operation
 from predictor.graph_statistics.stacked_graphs import Array, StackedGraphs
 
 NUM_COMPLEXITIES = 5
@@ -89,25 +89,6 @@ def _number(operation: Operation, name: str, default: float) -> float:
     value = operation.get(name)
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
     return float(min(max(value, 0.0), _LARGEST)) if is_number else default  # type: ignore[arg-type, type-var]
-
-
-def complexities_of(architectures: Sequence[Architecture]) -> Array:  # (B, NUM_COMPLEXITIES)
-    """`complexities` of architectures."""
-    num_nodes, batch = max((one.num_nodes for one in architectures), default=1), len(architectures)
-    into = np.zeros((num_nodes, num_nodes, batch), np.float32)
-    costs, mask = np.zeros((len(Costs._fields), num_nodes, batch), np.float32), np.zeros((num_nodes, batch), np.float32)
-    known: dict[str, Costs] = {}
-    for number, one in enumerate(architectures):
-        place = {node: at for at, node in enumerate(one.topological_order)}
-        mask[: one.num_nodes, number] = 1.0
-        for node, at in place.items():
-            operation = one.operations[node]
-            if operation.key not in known:
-                known[operation.key] = costs_of(operation)
-            costs[:, at, number] = known[operation.key]
-        for source, target in one.edges:
-            into[place[target], place[source], number] = 1.0
-    return complexities(StackedGraphs(into, mask), costs)
 
 
 def complexities(graphs: StackedGraphs, costs: Array) -> Array:  # (costs, N, B) -> (B, NUM_COMPLEXITIES)

@@ -38,27 +38,29 @@ class Learned:
     known_variance: Tensor  # (S,) of their errors; 0 where nothing is known
 
 
-def process_of(task: Task, support: GPInputs, learned: Learned, related: RelatedTasks | None) -> ResidualGP:
-    """The process on these opinions and views, beside related tasks or without."""
-    shares: tuple[float, ...] = ()
+def process_of(
+    task: Task, support: GPInputs, learned: Learned, related: RelatedTasks | None, own_shares: tuple[float, ...]
+) -> ResidualGP:
+    """The process on these opinions and views, beside related tasks or without; own shares are of all opinions but those of related tasks,
+    and add up to 1."""
+    shares: tuple[float, ...] = own_shares
     room: tuple[float, ...] = ()
     if related is not None:
         room = _room(task.metric, related)
-        of_surrogate, *of_related = related.shares
-        num_own = support.means.shape[1] - len(
-            of_related
-        )  # the surrogate, and the universal mean where it knows the metric
-        shares = (*[of_surrogate / num_own] * num_own, *of_related)
+        of_own, *of_related = related.shares
+        shares = (*(of_own * share for share in own_shares), *of_related)
     return _fitted(support, learned, GPConfig(shares=shares, room=room))
 
 
-def process_with_forests(support: GPInputs, rows: Tensor, learned: Learned) -> tuple[ResidualGP, SupportForests]:
+def process_with_forests(
+    support: GPInputs, rows: Tensor, learned: Learned, own_shares: tuple[float, ...]
+) -> tuple[ResidualGP, SupportForests]:
     """The process with a forest's opinion as the last one, and what corrects the blend of all."""
     noise = learned.counts, learned.known_variance
     opinion, left_out = grown(rows, learned.targets, *noise)
     num_others = support.means.shape[1]
     heard = replace(support, means=torch.cat([support.means, left_out[:, None]], dim=1))
-    shares = *[(1.0 - OPINION_SHARE) / num_others] * num_others, OPINION_SHARE
+    shares = *((1.0 - OPINION_SHARE) * share for share in own_shares), OPINION_SHARE
     widths = *[GPConfig.log_width_of_shares] * num_others, LOG_WIDTH_OF_OPINION
     process = _fitted(heard, learned, GPConfig(shares=shares, log_widths_of_shares=widths))
     blend, missed, ordinary = process.blend(heard.means), process.missed(), process.is_ordinary

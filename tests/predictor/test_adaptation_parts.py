@@ -89,24 +89,21 @@ def test_an_adaptation_without_a_part_is_restored_without_it(
     assert_equal(restored.predict(cells), adapted.predict(cells))
 
 
-def test_before_anything_is_measured_the_universal_mean_has_half_a_say(
-    universal_meta, accuracy_task, space, cells
-) -> None:
-    around = universal_meta.adapt(accuracy_task, space, SupportSet()).insides.surroundings
-    batch = universal_meta.encoder.batch(cells)
-
+def test_before_anything_is_measured_all_opinions_have_their_share(universal_meta, accuracy_task, space, cells) -> None:
     whole = universal_meta.adapt(accuracy_task, space, SupportSet())
     alone = universal_meta.adapt(accuracy_task, space, SupportSet(), parts=Parts(universal_mean=False))
 
-    said = around.universal_mean(batch)
-    assert said is not None
-    values = np.zeros(len(cells))
-    spread_of_means = whole.errors_in_std(cells, values) - alone.errors_in_std(cells, values)
-    assert np.abs(spread_of_means).max() > 0.0
-    assert (
-        np.corrcoef(whole.predict(cells).mean, said.numpy())[0, 1]
-        > np.corrcoef(alone.predict(cells).mean, said.numpy())[0, 1]
+    around = whole.insides.surroundings
+    said = around.universal_opinions(universal_meta.encoder.batch(cells)).double().numpy()
+    of_surrogate, *of_universal = around.own_shares
+    std = np.exp(whole.log_std(cells))
+    center, own = (
+        around.scale.forward(np.zeros(len(cells))) - one.errors_in_std(cells, np.zeros(len(cells))) * std
+        for one in (whole, alone)
     )
+    assert of_universal == pytest.approx([0.125, 0.75])  # two spaces were learned from
+    assert np.allclose(center, of_surrogate * own + said @ of_universal, atol=1e-4)
+    assert said.std(axis=0).min() > 0.1
     assert_equal(whole.without_process().predict(cells), alone.without_process().predict(cells))
 
 

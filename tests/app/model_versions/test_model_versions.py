@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from app.database import Database
 from app.inference import ShippedVersion
-from app.model_versions import service
+from app.model_versions import repository, service
 from app.tables import JobRecord
 
 if TYPE_CHECKING:
@@ -82,6 +82,52 @@ def test_a_newer_shipped_champion_does_not_replace_what_was_made_here(
     service.register_shipped(database)
 
     assert champion_of(client) == own
+
+
+@pytest.fixture
+def add_unreadable(database: Database, make_champion: Any) -> Callable[[], str]:
+    """Stores what a program with another encoding made; answers its id."""
+
+    def add() -> str:
+        made = make_champion(7)
+        manifest = {**made.manifest, "encoding": {"version": 1}}
+        with database.write() as session:
+            service.add(session, made.version, None, "fine_tune", manifest, made.to_bytes())
+        version: str = made.version
+        return version
+
+    return add
+
+
+def test_what_comes_with_the_program_takes_over_from_what_it_cannot_read(
+    client: TestClient, database: Database, add_unreadable: Any
+) -> None:
+    shipped, older = champion_of(client), add_unreadable()
+    with database.write() as session:
+        repository.point(session, "champion", older)  # as the older program left it
+
+    service.register_shipped(database)
+
+    assert champion_of(client) == shipped
+    assert "does not read the encoding" in client.get(f"{PATH}/{shipped}").json()["promotions"][-1]["reason"]
+    assert client.get("/readyz").status_code == 200
+
+
+def test_what_cannot_be_read_is_not_promoted_and_nothing_is_pinned_to_it(
+    client: TestClient, add_unreadable: Any, post_task: Any
+) -> None:
+    post_task("digits")
+    before, version = champion_of(client), add_unreadable()
+
+    answers = [
+        promote(client, version),
+        client.post("/v1/tasks/digits:pin", json={"model_version": version, "reason": "because"}),
+    ]
+
+    for answer in answers:
+        assert answer.status_code == 409
+        assert f"of this program's encoding, got {version}, of {{'version': 1}}" in answer.json()["detail"]
+    assert champion_of(client) == before
 
 
 def test_a_promotion_is_kept_with_its_reason(client: TestClient, add_version: Any) -> None:

@@ -19,8 +19,9 @@ from predictor.contest.contestants import (
 from predictor.contest.curves import Curves, curve_contestants
 from predictor.contest.episodes import draw_episode
 from predictor.contest.ours import own_contestants, with_curve
+from predictor.encoding import COMPLEXITIES, ArchitectureEncoder
 from predictor.errors import BenchmarkError
-from predictor.graph_statistics.complexity import WORK, complexities_of
+from predictor.graph_statistics.complexity import WORK
 from predictor.scoring import kendall_tau
 
 from .conftest import TASK
@@ -80,7 +81,7 @@ def test_what_graphs_tell_of_work_and_parameters_ranks_without_a_table(measured)
     draw = draw_episode(measured, (0,), 0, 50).draw(0)
     forecast = of_table.predictor.adapt(measured.task, measured.space, draw.support).predict(draw.asked)
 
-    told = complexities_of(draw.asked)[:, WORK]
+    told = ArchitectureEncoder().batch(draw.asked).globals[:, COMPLEXITIES][:, WORK].numpy()
 
     assert of_table.name == "computed FLOPs"
     assert spearmanr(forecast.mean, told).statistic > 0.999

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from predictor.architecture import Architecture, Operation
 from predictor.benchmarks.registry import read_all
+from predictor.encoding import COMPLEXITIES, ArchitectureEncoder
 from predictor.graph_statistics.complexity import (
     KEPT_WORK,
     NAMED_WORK,
     PARAMETERS,
     PASSED_ON,
     WORK,
-    complexities_of,
 )
 
 WIDTH, SIDE = 32, 16  # of what comes in: what is assumed where nothing is said
@@ -29,7 +29,7 @@ WIDTH, SIDE = 32, 16  # of what comes in: what is assumed where nothing is said
 
 def amounts(*architectures: Architecture) -> NDArray[np.float64]:
     """(B, NUM_COMPLEXITIES), not as logarithms."""
-    return np.exp2(complexities_of(architectures).astype(np.float64)) - 1.0
+    return np.exp2(ArchitectureEncoder().batch(architectures).globals[:, COMPLEXITIES].double().numpy()) - 1.0
 
 
 def chain(*operations: Operation) -> Architecture:

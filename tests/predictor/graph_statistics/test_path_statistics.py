@@ -11,10 +11,11 @@ import torch
 
 from predictor.architecture import Architecture, Operation
 from predictor.encoding import ArchitectureEncoder
+from predictor.graph_statistics.complexity import NUM_COMPLEXITIES
 from predictor.graph_statistics.path_statistics import NUM_PATH_STATISTICS
 from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES
 
-FIRST = -NUM_PATH_STATISTICS - NUM_SIGNAL_FEATURES
+FIRST = -NUM_PATH_STATISTICS - NUM_SIGNAL_FEATURES - NUM_COMPLEXITIES
 KINDS = ("conv", "identity", "avg_pool")
 
 

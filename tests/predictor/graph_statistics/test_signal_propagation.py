@@ -8,11 +8,13 @@ import torch
 
 from predictor.architecture import Architecture, Operation
 from predictor.encoding import ArchitectureEncoder
+from predictor.graph_statistics.complexity import NUM_COMPLEXITIES
 from predictor.graph_statistics.covariance import matrices, of_inputs
 from predictor.graph_statistics.operation_traits import Effect
 from predictor.graph_statistics.signal_propagation import NUM_SIGNAL_FEATURES, Flow, signal_features
 from predictor.graph_statistics.stacked_graphs import StackedGraphs
 
+SIGNALS = slice(-NUM_SIGNAL_FEATURES - NUM_COMPLEXITIES, -NUM_COMPLEXITIES)
 SPREAD, RANK, APART, WITHIN, NEAR, LEVEL, AT_INPUTS, LEARNED = range(8)
 
 
@@ -20,7 +22,7 @@ def features(*operations: str | int, edges=None) -> torch.Tensor:
     """Of a chain (or the given graph) of kinds, a number being a convolution of that size."""
     nodes = [Operation.of("conv", kernel_size=one) if isinstance(one, int) else Operation.of(one) for one in operations]
     chain = [(at, at + 1) for at in range(len(nodes) - 1)]
-    return ArchitectureEncoder().batch([Architecture.build(nodes, edges or chain)]).globals[0, -NUM_SIGNAL_FEATURES:]
+    return ArchitectureEncoder().batch([Architecture.build(nodes, edges or chain)]).globals[0, SIGNALS]
 
 
 def test_what_learns_nothing_leaves_the_signal_as_it_is() -> None:
@@ -58,9 +60,9 @@ def test_padding_and_neighbours_in_a_batch_change_nothing() -> None:
     large = Architecture.build([Operation.of("conv", kernel_size=1)] * 20, [(at, at + 1) for at in range(19)])
     encoder = ArchitectureEncoder()
 
-    together = encoder.batch([large, small]).globals[1, -NUM_SIGNAL_FEATURES:]
+    together = encoder.batch([large, small]).globals[1, SIGNALS]
 
-    torch.testing.assert_close(together, encoder.batch([small]).globals[0, -NUM_SIGNAL_FEATURES:])
+    torch.testing.assert_close(together, encoder.batch([small]).globals[0, SIGNALS])
 
 
 def test_large_graphs_are_passed_once() -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from predictor.architecture import Architecture
-from predictor.encoding import ArchitectureEncoder
+from predictor.encoding import ArchitectureEncoder, work_of
 from predictor.meta.episodes import TaskPool, space_reference
 from predictor.meta.universal_fitting import fit_universal_mean
 from predictor.search_spaces.registry import search_space
+from predictor.surrogate.standardisation import normal_scores
 from predictor.surrogate.universal_mean import UniversalMean
-from predictor.tasks import Metric, Task
+from predictor.tasks import Direction, Metric, Task
 
 Value = Callable[[Architecture], float]
 
@@ -30,7 +31,7 @@ def pool(space_name: str, metric: Metric, value: Value, encoder: ArchitectureEnc
 def said(universal: UniversalMean, asked: TaskPool) -> torch.Tensor:
     mean = universal.of(asked.task.metric.family)
     assert mean is not None
-    return mean(asked.reference.normal_scores(asked.graphs.globals))
+    return mean.learned(asked.reference.normal_scores(asked.graphs.globals))
 
 
 def test_it_ranks_architectures_of_a_space_that_it_never_saw(convolutions: Value) -> None:
@@ -50,6 +51,28 @@ def test_it_is_better_that_costs_are_small(convolutions: Value) -> None:
     universal = fit_universal_mean(learned)
 
     assert np.corrcoef(said(universal, learned[0]).numpy(), learned[0].values)[0, 1] < -0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "sign"), [("accuracy", "maximize", 1.0), ("latency_ms", "minimize", -1.0)]
+)
+def test_by_work_is_the_line_that_errs_least(convolutions: Value, name: str, direction: Direction, sign: float) -> None:
+    """Here convolutions are all that counts, and the work of cells."""
+    encoder, metric = ArchitectureEncoder(), Metric(name, "", direction)
+    learned = [pool(space, metric, convolutions, encoder) for space in ("nasbench201", "nasbench101", "transnas_micro")]
+
+    mean = fit_universal_mean(learned).of(metric.family)
+
+    assert mean is not None
+    assert mean.num_spaces == 3
+    assert 0.5 < sign * mean.work_weight < 1.0
+    scores = torch.cat([one.reference.normal_scores(one.graphs.globals) for one in learned])
+    goodness = np.concatenate([normal_scores(sign * one.values) for one in learned])
+    work = work_of(scores).double().numpy()
+    errors = [
+        float(np.square(goodness - weight * work).sum()) for weight in mean.work_weight + np.array([-0.02, 0.0, 0.02])
+    ]
+    assert errors[1] < min(errors[0], errors[2])
 
 
 def test_what_one_space_alone_measured_is_not_universal(convolutions: Value) -> None:
