@@ -24,11 +24,12 @@ def start(session: Session, body: CompareBody) -> JobReply:
 
     Raises:
         NotFoundError: if there is no such task or version.
+        ConflictError: if this program cannot read one of the versions.
         InvalidContentError: if it is one version twice.
     """
     task = tasks.find(session, body.task)
     for version in (body.first, body.second):
-        service.find(session, version)
+        service.readable(session, version)
     if body.first == body.second:
         message = f"expected two different model versions, got {body.first} twice"
         raise InvalidContentError(message, [{"location": ["body", "second"], "message": message}])

@@ -132,7 +132,8 @@ def upload_model_version(
     "/model-versions/{version}:promote",
     summary="Promote a model version",
     description="Makes the version the champion. Every observed task is adapted to it in the background, and the old "
-    "adaptations answer meanwhile. Promoting the champion is refused with 409.",
+    "adaptations answer meanwhile. Promoting the champion is refused with 409, and so is a version that a program with "
+    "another encoding made.",
     responses={200: example(PROMOTION_EXAMPLE), **problems(400, 404, 409)},
 )
 @at_least(Role.OPERATOR, changes=True)
@@ -145,7 +146,7 @@ def promote_model_version(database: DatabaseDep, version: str, body: ReasonBody)
     "/model-versions:rollback",
     summary="Roll back the champion",
     description="Makes the champion's predecessor the champion again. Called again, it goes further back; 409 when there "
-    "is none.",
+    "is none, or none that this program reads.",
     responses={200: example(PROMOTION_EXAMPLE), **problems(400, 409)},
 )
 @at_least(Role.OPERATOR, changes=True)
@@ -161,7 +162,7 @@ def roll_back_champion(database: DatabaseDep, body: ReasonBody) -> PromotionRepl
     description="As a job: both adapt to the same parts of what was observed, and are scored by the same rest, among what "
     "fine-tuning keeps out of training; and both are asked what was asked before its value came. The job's `result` has "
     "the means, the mean paired difference second − first (larger is better) and its standard error.",
-    responses={202: example(COMPARE_JOB_EXAMPLE, "Queued."), **problems(400, 404)},
+    responses={202: example(COMPARE_JOB_EXAMPLE, "Queued."), **problems(400, 404, 409)},
 )
 @at_least(Role.OPERATOR, changes=True)
 def compare_model_versions(
@@ -191,8 +192,9 @@ def show_pin(database: DatabaseDep, task: str) -> PinsOut:
     "/tasks/{task}:pin",
     summary="Pin a task to a model version",
     description="From now on that version adapts to the task and answers for it; promotions, fine-tunes and rollbacks do not "
-    "move it. What answered before answers until the adaptation is done. Again is harmless.",
-    responses={200: example(PIN_EXAMPLE), **problems(400, 404)},
+    "move it. What answered before answers until the adaptation is done. Again is harmless. 409 if this program does not read "
+    "the version.",
+    responses={200: example(PIN_EXAMPLE), **problems(400, 404, 409)},
 )
 @at_least(Role.OPERATOR, changes=True)
 def pin_task(
