@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from predictor.encoding import work_of
+from predictor.encoding import COMPLEXITIES, work_of
 from predictor.meta.episodes import TaskPool
 from predictor.surrogate.standardisation import normal_scores
 from predictor.surrogate.trees import Trees
@@ -51,7 +51,11 @@ def _fitted(pools: Sequence[TaskPool], seed: int) -> FamilyMean:
     )  # serving imports this module, and none of these
     from sklearn.linear_model import Ridge
 
-    scores, targets, weights = _learned_from(pools, np.random.default_rng(seed))
+    scores, goodness, weights = _learned_from(pools, np.random.default_rng(seed))
+    work = work_of(torch.from_numpy(scores)).numpy()
+    work_weight = float(np.float32((weights * work * goodness).sum() / max((weights * work * work).sum(), _TINY)))
+    targets = goodness - work_weight * work
+    scores[:, COMPLEXITIES] = 0.0  # no tree undoes the line
     count = len(targets)
     boosted = GradientBoostingRegressor(
         n_estimators=_NUM_BOOSTED, learning_rate=_PACE, max_leaf_nodes=8, min_samples_leaf=min(100, 1 + count // 50),
@@ -66,8 +70,6 @@ def _fitted(pools: Sequence[TaskPool], seed: int) -> FamilyMean:
         random_state=seed,
     ).fit(scores, targets, sample_weight=weights)
     ridge = Ridge(alpha=count / 30).fit(scores, targets, sample_weight=weights)
-    work = work_of(torch.from_numpy(scores)).numpy()
-    work_weight = float(np.float32((weights * work * targets).sum() / max((weights * work * work).sum(), _TINY)))
     constant = float(np.average(targets, weights=weights))  # what boosting starts from
     linear = np.append(ridge.coef_, ridge.intercept_ + constant) / _NUM_PARTS
     return FamilyMean(

@@ -3,13 +3,12 @@
 It reads the statistics of a graph by their rank in its space (`SpaceReference.normal_scores`), which mean the same in every
 space, and answers with standardised goodness, for one metric family. It has two opinions; `predictor.meta.universal_fitting` fits both.
 
-What was *learned* is the average of boosted trees (Friedman, "Greedy Function Approximation", Annals of Statistics 2001), extremely
+By *work* is a line in the ranks of multiply-accumulates: what computes more takes longer, and mostly is better. What was *learned* adds what
+other statistics say of the rest: the average of boosted trees (Friedman, "Greedy Function Approximation", Annals of Statistics 2001), extremely
 randomised trees (Geurts et al., Machine Learning 2006) and a ridge regression. Trees err little where spaces are alike, the ridge less where
-they are not. That transferring the mean is worth more than the kernel alone: Wang et al., "Pre-trained Gaussian Processes
+they are not. The line has one weight to learn where these have thousands, so that the fewer search spaces there were to learn from, the more it
+counts on its own. That transferring the mean is worth more than the kernel alone: Wang et al., "Pre-trained Gaussian Processes
 for Bayesian Optimization", JMLR 2024.
-
-By *work* is a line in the ranks of multiply-accumulates: what computes more takes longer, and mostly is better. It has one weight to learn where
-the other has thousands, so that the fewer search spaces there were to learn from, the more it counts.
 
 Notation: Q architectures, G global features.
 """
@@ -26,13 +25,13 @@ from predictor.encoding import NUM_GLOBAL_FEATURES, work_of
 from predictor.surrogate.trees import Trees
 
 NUM_OPINIONS = 2
-_SPACES_FOR_HALF = 6
-"""Search spaces to learn from at which both opinions count alike."""
+_SPACES_FOR_HALF = 3
+"""Search spaces to learn from at which work alone counts as much as the surrogate and what was learned together."""
 
 
 @dataclass(frozen=True)
 class FamilyMean:
-    """The mean for one metric family: three learned parts that add up, and the line in work."""
+    """The mean for one metric family: the line in work, and three parts that add up to what it leaves over."""
 
     boosted: Trees
     randomised: Trees
@@ -51,8 +50,9 @@ class FamilyMean:
         return torch.stack([self.learned(scores), self.by_work(scores)], dim=1)
 
     def learned(self, scores: Tensor) -> Tensor:  # (Q, G) -> (Q,)
-        """The three parts."""
-        return self.boosted(scores) + self.randomised(scores) + scores @ self.linear[:-1] + self.linear[-1]
+        """The line and the three parts."""
+        rest = self.boosted(scores) + self.randomised(scores) + scores @ self.linear[:-1] + self.linear[-1]
+        return self.by_work(scores) + rest
 
     def by_work(self, scores: Tensor) -> Tensor:  # (Q, G) -> (Q,)
         """The line; 0 for all where nothing is known of their work."""

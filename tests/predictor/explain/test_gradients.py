@@ -179,7 +179,7 @@ def test_with_a_universal_mean_the_smooth_forecast_is_the_forecast_and_shares_ad
 ) -> None:
     adapted = universal_meta.adapt(accuracy_task, space, support_of(cells[:count], convolutions))
 
-    assert SmoothForecast(adapted).num_of_trees == (1 if count == 0 else 3)  # forests beside it
+    assert SmoothForecast(adapted).num_of_trees == (2 if count == 0 else 4)  # forests beside it
     assert forecast_of(adapted, cells[50]) == pytest.approx(float(adapted.predict([cells[50]]).mean[0]), rel=1e-4)
     found = explained(adapted, space, cells[50])
     shares = [one.share for one in (*found.nodes, *found.edges)] + [*found.decisions.values(), found.statistics]

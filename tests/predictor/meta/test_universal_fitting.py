@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from predictor.architecture import Architecture
-from predictor.encoding import ArchitectureEncoder, work_of
+from predictor.encoding import COMPLEXITIES, ArchitectureEncoder, work_of
 from predictor.meta.episodes import TaskPool, space_reference
 from predictor.meta.universal_fitting import fit_universal_mean
 from predictor.search_spaces.registry import search_space
@@ -73,6 +73,21 @@ def test_by_work_is_the_line_that_errs_least(convolutions: Value, name: str, dir
         float(np.square(goodness - weight * work).sum()) for weight in mean.work_weight + np.array([-0.02, 0.0, 0.02])
     ]
     assert errors[1] < min(errors[0], errors[2])
+
+
+def test_what_work_leaves_over_is_not_learned_from_work(convolutions: Value) -> None:
+    encoder, accuracy = ArchitectureEncoder(), Metric("accuracy", "%", "maximize")
+    pools = [pool(name, accuracy, convolutions, encoder) for name in ("nasbench201", "nasbench101")]
+
+    mean = fit_universal_mean(pools).of("accuracy")
+
+    assert mean is not None
+    asked = pools[0].reference.normal_scores(pools[0].graphs.globals)
+    other = asked.clone()
+    other[:, COMPLEXITIES] = other[:, COMPLEXITIES].flip(0)
+    apart = [mean.learned(scores) - mean.by_work(scores) for scores in (asked, other)]
+    torch.testing.assert_close(*apart, atol=1e-5, rtol=1e-5)
+    assert float(apart[0].std()) > 0.05
 
 
 def test_what_one_space_alone_measured_is_not_universal(convolutions: Value) -> None:

@@ -38,8 +38,10 @@ def column(complexity: int) -> str:
     return f"f{COMPLEXITIES.start + complexity}"
 
 
-def test_what_was_learned_is_three_parts_together(mean: FamilyMean) -> None:
-    assert mean.learned(scores(f0=1.0, f1=1.0, f2=4.0)).item() == 1.0 + 3.0 + 2.0 + 10.0
+def test_what_was_learned_is_the_line_and_three_parts_together(mean: FamilyMean) -> None:
+    asked = scores(**{column(WORK): 2.0}, f0=1.0, f1=1.0, f2=4.0)
+
+    assert mean.learned(asked).item() == -0.5 * 1.0 + 1.0 + 3.0 + 2.0 + 10.0
 
 
 def test_by_work_counts_the_mean_of_both_ranks_of_work_alone(mean: FamilyMean) -> None:
@@ -49,7 +51,7 @@ def test_by_work_counts_the_mean_of_both_ranks_of_work_alone(mean: FamilyMean) -
     assert mean.opinions(asked)[0].tolist() == [mean.learned(asked).item(), mean.by_work(asked).item()]
 
 
-@pytest.mark.parametrize(("num_spaces", "by_work"), [(1, 6 / 7), (6, 0.5), (18, 0.25)])
+@pytest.mark.parametrize(("num_spaces", "by_work"), [(1, 0.75), (3, 0.5), (9, 0.25)])
 def test_the_fewer_spaces_were_learned_from_the_more_work_counts(
     mean: FamilyMean, num_spaces: int, by_work: float
 ) -> None:
