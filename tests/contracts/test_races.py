@@ -18,6 +18,7 @@ from app.fine_tunes import schedule
 from app.inference import records
 from app.model_versions import service as model_versions
 from app.tables import AdaptationRecord, ArchitectureRecord, JobRecord, PromotionRecord, TaskRecord, utc_now
+from predictor.checkpoint import encoding_fingerprint
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -60,9 +61,9 @@ def adaptation(task_id: int, version: str, revision: int = 1, seconds: float = 0
 
 @pytest.fixture
 def version(database: Database, client: TestClient) -> str:
-    """A model version that is there, whatever is in it."""
+    """A model version that is there, of this program's encoding, whatever is in it."""
     with database.write() as session:
-        model_versions.add(session, "v1", None, "uploaded", {}, b"weights")
+        model_versions.add(session, "v1", None, "uploaded", {"encoding": encoding_fingerprint()}, b"weights")
     return "v1"
 
 
