@@ -362,6 +362,12 @@ def model_version(session: Session, version: str) -> ModelVersionRecord:
     return record
 
 
+def manifest(session: Session, version: str) -> dict[str, Any]:
+    """The manifest of a model version, without its weights; empty if there is no such version."""
+    query = select(ModelVersionRecord.manifest).where(ModelVersionRecord.id == version)
+    return session.scalar(query) or {}
+
+
 def newest_adaptation(session: Session, task_id: int, version: str | None) -> AdaptationRecord | None:
     """The adaptation that answers for the task: that of this version, or else the newest of another."""
     own = AdaptationRecord

@@ -207,6 +207,10 @@ class Inference:
         return served
 
     def _snapshot(self, context: TaskContext, record: AdaptationRecord | None, version: str | None) -> ServedTask:
+        if record is not None and not self.versions.reads(record.model_version_id):
+            record = (
+                None  # a program with another encoding made it: as if nothing was observed, until it is adapted anew
+            )
         return ServedTask(
             task_id=context.id,
             name=context.name,

@@ -92,6 +92,14 @@ class Versions:
             self._loaded.move_to_end(version)
             return self._loaded[version]
 
+    def reads(self, version: str) -> bool:
+        """Whether that version is stored and this program reads it."""
+        with self._lock:
+            if version in self._loaded:
+                return True
+        with self._database.read() as session:
+            return is_readable(records.manifest(session, version))
+
     def champion(self) -> MetaPredictor:
         """The version that `champion` means now.
 

@@ -9,13 +9,15 @@ import pytest
 from sqlalchemy import select
 
 from app.database import Database
-from app.inference import ShippedVersion
+from app.inference import Inference, ShippedVersion
 from app.model_versions import repository, service
 from app.tables import JobRecord
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
+
+    from app.settings import Settings
 
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("champion")]
 
@@ -111,6 +113,30 @@ def test_what_comes_with_the_program_takes_over_from_what_it_cannot_read(
     assert champion_of(client) == shipped
     assert "does not read the encoding" in client.get(f"{PATH}/{shipped}").json()["promotions"][-1]["reason"]
     assert client.get("/readyz").status_code == 200
+
+
+def test_after_an_update_tasks_answer_without_what_an_unreadable_version_adapted(
+    client: TestClient, database: Database, settings: Settings, post_task: Any, observe: Any, cells: Cells,
+    run_adaptations: Callable[[], int], make_champion: Any, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    post_task("digits")
+    observe("digits", cells[:5], [0.5, 0.6, 0.7, 0.8, 0.9])
+    run_adaptations()
+    older, newer = champion_of(client), make_champion(2)
+    with database.write() as session:  # as if another program had made it
+        record = service.find(session, older)
+        record.manifest = {**record.manifest, "encoding": {"version": 1}}
+    shipped = ShippedVersion(newer.version, dict(newer.manifest), newer.to_bytes())
+    monkeypatch.setattr(service, "shipped_version", lambda: shipped)
+    service.register_shipped(database)
+    updated = Inference(settings, database)
+
+    served = updated.load("digits")
+
+    assert (served.model_version, served.num_observations, served.is_fresh) == (newer.version, 0, False)
+    run_adaptations()
+    served = updated.reload("digits")
+    assert (served.model_version, served.num_observations, served.is_fresh) == (newer.version, 5, True)
 
 
 def test_what_cannot_be_read_is_not_promoted_and_nothing_is_pinned_to_it(
