@@ -62,7 +62,7 @@ class Surroundings:
     related: RelatedTasks | None = None
     universal: FamilyMean | None = None
 
-    def universal_opinions(self, batch: GraphBatch) -> Tensor:  # (B, NUM_OPINIONS), or (B, 0) where there are none
+    def universal_opinions(self, batch: GraphBatch) -> Tensor:  # (B, 2), or (B, 0) where there are none
         """What the universal mean says, if it knows of this metric."""
         if self.universal is None:
             return torch.zeros(len(batch), 0)

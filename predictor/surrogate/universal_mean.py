@@ -24,7 +24,6 @@ from torch import Tensor
 from predictor.encoding import NUM_GLOBAL_FEATURES, work_of
 from predictor.surrogate.trees import Trees
 
-NUM_OPINIONS = 2
 _SPACES_FOR_HALF = 3
 """Search spaces to learn from at which work alone counts as much as the surrogate and what was learned together."""
 
@@ -45,7 +44,7 @@ class FamilyMean:
         if self.num_spaces < 1:
             raise ValueError(f"expected at least one search space to have been learned from, got {self.num_spaces}")
 
-    def opinions(self, scores: Tensor) -> Tensor:  # (Q, G) normal scores -> (Q, NUM_OPINIONS) standardised goodness
+    def opinions(self, scores: Tensor) -> Tensor:  # (Q, G) normal scores -> (Q, 2) standardised goodness
         """What was learned, and by work."""
         return torch.stack([self.learned(scores), self.by_work(scores)], dim=1)
 
