@@ -52,7 +52,6 @@ class Surroundings:
     task: Task
     space: SearchSpace
     scale: Standardisation
-    location_spread: float  # uncertainty of the location itself, in standardised units; 0 once something was measured
     reference: SpaceReference
     shared_reference: SpaceReference  # the same for all tasks of the space, whatever was observed
     context: Tensor  # (C,)
@@ -209,13 +208,24 @@ class AdaptedPredictor:
 
     def errors_in_std(self, architectures: Sequence[Architecture], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far measured values (Q,) lie from their forecasts, in predicted standard deviations of standardised units."""
-        center, spread, _ = self._standardised(architectures)
-        return (self._around.scale.forward(values) - center) / (spread * self._width)
+        center, spread, ood = self._standardised(architectures)
+        return (self._around.scale.forward(values) - center) / self._total_std(spread, ood)
 
     def log_std(self, architectures: Sequence[Architecture]) -> NDArray[np.float64]:  # (Q,)
         """Logarithm of the predicted standard deviations, standardised units."""
-        _, spread, _ = self._standardised(architectures)
-        return np.log(spread * self._width)
+        _, spread, ood = self._standardised(architectures)
+        return np.log(self._total_std(spread, ood))
+
+    def spreads(self, architecture: Architecture) -> tuple[float, float]:
+        """The predicted standard deviation about the task's location, standardised units, and how many times as uncertain as the
+        scale says that location is taken for."""
+        _, spread, ood = self._standardised([architecture])
+        return float(spread[0] * self._width), float(_widening(ood)[0])
+
+    def _total_std(self, spread: NDArray[np.float64], ood: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The location's uncertainty included."""
+        scale = self._around.scale
+        return np.hypot(spread * self._width, _widening(ood) * scale.location_spread / scale.scale)
 
     def difference_std(self, architecture: Architecture, others: Sequence[Architecture]) -> NDArray[np.float64]:  # (Q,)
         """How uncertain the difference of each other forecast from the architecture's is: a standard deviation in the metric's unit.
@@ -240,7 +250,7 @@ class AdaptedPredictor:
     def _standardised(
         self, architectures: Sequence[Architecture]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Mean, spread before calibration, out-of-distribution score: (Q,) each, standardised units."""
+        """Mean, spread about the location before calibration, out-of-distribution score: (Q,) each, standardised units."""
         with torch.inference_mode():
             batch = self._around.encoder.batch(architectures)
             step = max(_MAX_NODES // max(batch.nodes.shape[1], 1), 1)
@@ -248,8 +258,7 @@ class AdaptedPredictor:
             parts = [self._passed(architectures[rows], batch.select(rows)) for rows in passes]
             center, spread, novelty = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
         outside = _outside_scores(batch, self._around.reference)
-        widened = np.hypot(spread, self._around.location_spread) * (1.0 + 2.0 * outside)  # it knows of novelty
-        return center, widened, np.maximum(outside, novelty)
+        return center, spread * _widening(outside), np.maximum(outside, novelty)  # it knows of novelty
 
     def _passed(self, architectures: Sequence[Architecture], batch: GraphBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, spread and novelty of one forward pass: (Q,) each."""
@@ -278,15 +287,15 @@ class AdaptedPredictor:
     ) -> Predictions:
         """Through the inverse of the standardisation: quantiles exactly, mean and spread by Gauss–Hermite quadrature."""
         scale, metric = self._around.scale, self.task.metric
-        std = spread * self._width
-        at = np.clip(center[:, None] + std[:, None] * EXTREME_NODES, -WITHIN, WITHIN)
-        values = metric.clipped(scale.inverse(at))  # (Q, nodes)
+        std, widening = spread * self._width, _widening(ood)
+        found = scale.quantiles(center[:, None], std[:, None], EXTREME_NODES, widening[:, None], WITHIN)
+        values = metric.clipped(found)  # (Q, nodes)
         weights = EXTREME_WEIGHTS / EXTREME_WEIGHTS.sum()
         average = values @ weights
         apart = values - average[:, None]
         largest = np.maximum(np.abs(apart).max(axis=1, initial=0.0), np.finfo(float).tiny)  # squares must not overflow
         deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)
-        ends = [metric.clipped(scale.inverse(center + side * NORMAL_90 * std)) for side in (-1.0, 1.0)]
+        ends = [metric.clipped(scale.quantiles(center, std, side * NORMAL_90, widening)) for side in (-1.0, 1.0)]
         lower, upper = np.minimum(*ends), np.maximum(*ends)
         return Predictions(np.clip(average, lower, upper), deviation, lower, upper, ood)
 
@@ -315,7 +324,6 @@ class AdaptedPredictor:
         header = {
             "model_version": self.model_version,
             "scale": asdict(self._around.scale),
-            "location_spread": self._around.location_spread,
             "experience": asdict(self._experience),
             "hears_universal_mean": self._around.universal is not None,
             "num_views": len(self._process.support.views) if self._process else 0,
@@ -373,6 +381,11 @@ def _groups(architectures: Sequence[Architecture], max_nodes: int) -> Iterator[S
             start, most = place, architecture.num_nodes
     if start < len(architectures):
         yield architectures[start:]
+
+
+def _widening(outside: NDArray[np.float64]) -> NDArray[np.float64]:  # (Q,) -> (Q,)
+    """Of spreads of what lies outside."""
+    return 1.0 + 2.0 * outside
 
 
 def _outside_scores(batch: GraphBatch, reference: SpaceReference) -> NDArray[np.float64]:  # (Q,)

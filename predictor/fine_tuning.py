@@ -22,6 +22,7 @@ from predictor import checkpoint
 from predictor.architecture import Architecture
 from predictor.benchmarks.pools import task_pools
 from predictor.benchmarks.registry import read_all
+from predictor.calibration import WIDTHS
 from predictor.errors import CheckpointError
 from predictor.meta.episodes import EpisodeConfig, EpisodeSampler, TaskPool, support_pool
 from predictor.meta.outer_loop import Engine, MetaLearnerState, OuterLoop, OuterLoopConfig, inner_engine
@@ -234,9 +235,7 @@ def _trained(champion: MetaPredictor, pools: Sequence[TaskPool], course: _Course
         "device": device,
     }
     built = finished(state, champion.inner_config, encoder, pools or [], manifest) if pools else champion
-    kept = {
-        key: champion.manifest[key] for key in ("priors", "widths", "widths_with_related") if key in champion.manifest
-    }
+    kept = {key: champion.manifest[key] for key in ("priors", *WIDTHS) if key in champion.manifest}
     manifest = {**built.manifest, **kept}
     reference, universal = champion.default_reference, champion.universal  # which know more than a fine-tune's tasks
     return MetaPredictor(built.surrogate, built.log_step_sizes, reference, manifest, universal)

@@ -23,7 +23,7 @@ from torch import Tensor
 from predictor import checkpoint
 from predictor.adapted_predictor import DECISIONS, AdaptedPredictor, Experience, Surroundings
 from predictor.architecture import Architecture
-from predictor.calibration import WidthTable
+from predictor.calibration import Widths
 from predictor.encoding import NUM_GLOBAL_FEATURES, ArchitectureEncoder, SpaceReference
 from predictor.errors import CheckpointError
 from predictor.meta.cross_fitting import MIN_FOR_FOLDS, cross_fitted
@@ -110,9 +110,7 @@ class MetaPredictor:
         self._weights = checkpoint.to_bytes(self._tensors())
         self.version = checkpoint.version_of(self._weights)
         self._ranking_weight = float(manifest["inner"]["ranking_weight"])
-        self._widths = WidthTable.from_json(manifest.get("widths", {"numbers": [0], "factors": [1.0]}))
-        related = manifest.get("widths_with_related")  # versions of before have none
-        self._widths_with_related = WidthTable.from_json(related) if related else self._widths
+        self._widths = Widths.from_manifest(manifest)
         self._priors = {family: ScalePrior(**prior) for family, prior in manifest.get("priors", {}).items()}
         self._references: dict[str, SpaceReference] = {}
         self._lock, self._of_thread = Lock(), local()
@@ -244,9 +242,13 @@ class MetaPredictor:
         alone = self._surroundings(task, space, support, reference, parts.warp)
         alone = alone if parts.universal_mean else replace(alone, universal=None)
         surroundings = alone if related is None else _with_related(alone, related)
-        experience = Experience(len(support), support.hash, self._widths_beside(related).factor(len(support)))
         if len(support) == 0:
+            experience = Experience(0, support.hash)  # how much tasks differ is known from those trained on
             return AdaptedPredictor(surroundings, dict(self._surrogate.named_parameters()), None, experience)
+        widths = self._widths.table(
+            has_related=related is not None and is_trusted(related), is_cost=is_cost(task.metric)
+        )
+        experience = Experience(len(support), support.hash, widths.factor(len(support)))
         held = support.select(range(min(len(support), MAX_OBSERVATIONS)))
         targets = torch.from_numpy(surroundings.scale.forward(held.targets)).float()
         batch = self.encoder.batch(held.architectures)
@@ -268,15 +270,12 @@ class MetaPredictor:
             return adapted.with_process(*process_with_forests(parts.seen(seen), rows, learned, alone.own_shares))
         heard = process_of(task, parts.seen(seen), learned, related, surroundings.own_shares)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
-            experience = replace(experience, width_factor=self._widths.factor(len(support)))
+            experience = replace(experience, width_factor=self._widths.alone.factor(len(support)))
             unheard = AdaptedPredictor(alone, parameters, None, experience)
             process = process_of(task, parts.seen(_seen(unheard, held, left_out_mean)), learned, None, alone.own_shares)
             if process.leave_one_out_log_density > heard.leave_one_out_log_density:
                 return unheard.with_process(process)
         return adapted.with_process(heard)
-
-    def _widths_beside(self, related: RelatedTasks | None) -> WidthTable:
-        return self._widths_with_related if related is not None and is_trusted(related) else self._widths
 
     def _surroundings(
         self, task: Task, space: SearchSpace, support: SupportSet, reference: SpaceReference, warped: bool = True
@@ -284,21 +283,19 @@ class MetaPredictor:
         family = task.metric.family
         prior = self._priors[family].in_unit_of(task.metric) if family in self._priors else UNKNOWN_PRIOR
         scale = (Standardisation.warped if warped else Standardisation.fit)(task, support.targets, prior)
-        spread = prior.location_spread / scale.scale if len(support) == 0 else 0.0
-        return self._around(task, space, scale, spread, reference, task_context(task, len(support)))
+        return self._around(task, space, scale, reference, task_context(task, len(support)))
 
     def _around(
         self,
         task: Task,
         space: SearchSpace,
         scale: Standardisation,
-        location_spread: float,
         reference: SpaceReference,
         context: Tensor,
     ) -> Surroundings:
         shared = self._default_reference if space.is_open else reference
         return Surroundings(
-            task, space, scale, location_spread, reference, shared, context, self.encoder, self.version,
+            task, space, scale, reference, shared, context, self.encoder, self.version,
             self._log_step_sizes.device, universal=self._universal.of(task.metric.told_as),
         )  # fmt: skip
 
@@ -319,7 +316,7 @@ class MetaPredictor:
         if header["model_version"] != self.version:
             raise ValueError(f"version {header['model_version']}")
         scale, reference = Standardisation.from_json(header["scale"]), SpaceReference.from_tensors(tensors, _REFERENCE)
-        surroundings = self._around(task, space, scale, header["location_spread"], reference, tensors["context"])
+        surroundings = self._around(task, space, scale, reference, tensors["context"])
         named = {n.removeprefix("related."): v for n, v in tensors.items() if n.startswith("related.")}
         surroundings = replace(surroundings, related=RelatedTasks.from_tensors(named) if named else None)
         if not header.get("hears_universal_mean", False):  # kept ones of before there was any say nothing

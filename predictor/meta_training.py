@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from predictor.calibration import WidthTable, factor_for_coverage
+from predictor.calibration import WIDTHS, Widths, WidthTable, factor_for_coverage
 from predictor.checkpoint import MANIFEST_FORMAT, encoding_fingerprint
 from predictor.encoding import SpaceReference, quantiles_of
 from predictor.meta.episodes import TaskPool
@@ -20,11 +20,12 @@ from predictor.meta.universal_fitting import fit_universal_mean
 from predictor.meta_predictor import MetaPredictor, is_trusted
 from predictor.scoring import EpisodeScore, score_episodes
 from predictor.surrogate.encoder import EncoderConfig
+from predictor.surrogate.related_tasks import is_cost
 from predictor.surrogate.standardisation import scale_priors
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig
 from predictor.tasks import MeasuredTask
 
-CALIBRATION_NUMBERS = (0, 2, 5, 10, 20, 50, 100)
+CALIBRATION_NUMBERS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
 def default_reference(pools: Sequence[TaskPool]) -> SpaceReference:
@@ -39,6 +40,12 @@ def default_reference(pools: Sequence[TaskPool]) -> SpaceReference:
     )
 
 
+def priors_of(pools: Sequence[TaskPool]) -> dict[str, dict[str, float]]:
+    """What location and scale these tasks have, by metric family, for a manifest."""
+    found = scale_priors([(pool.task, pool.values) for pool in pools])
+    return {family: asdict(prior) for family, prior in found.items()}
+
+
 def finished(
     state: MetaLearnerState,
     inner: InnerLoopConfig,
@@ -51,14 +58,13 @@ def finished(
     averages = {name: value.detach().cpu().clone() for name, value in state.averages.items()}
     log_step_sizes = averages.pop("log_step_sizes")
     surrogate.load_state_dict(averages)
-    priors = scale_priors([(pool.task, pool.values) for pool in pools])
     manifest = {
         **provenance,
         "format": MANIFEST_FORMAT,
         "encoding": encoding_fingerprint(),
         "surrogate": asdict(encoder),
         "inner": asdict(inner),
-        "priors": {family: asdict(prior) for family, prior in priors.items()},
+        "priors": priors_of(pools),
         "num_parameters": sum(parameter.numel() for parameter in surrogate.parameters()),
     }
     return MetaPredictor(surrogate, log_step_sizes, default_reference(pools), manifest)
@@ -81,13 +87,13 @@ def calibrated(
     meta: MetaPredictor,
     kept_out: Sequence[MeasuredTask],
     numbers: Sequence[int] = CALIBRATION_NUMBERS,
-    num_repeats: int = 2,
+    num_repeats: int = 3,
     on_progress: Callable[[float], None] = lambda _fraction: None,
     sources: Sequence[MeasuredTask] = (),
 ) -> MetaPredictor:
     """The same parameters with interval widths learned from tasks that took no part in training: each on its own, and those that may rely on
-    relatives among the sources once more with these. A version that has no such task uses the same widths for both."""
-    untold = {name: value for name, value in meta.manifest.items() if name not in ("widths", "widths_with_related")}
+    relatives among the sources once more with these, quality and costs apart. A version that has no such task uses the nearest there are."""
+    untold = {name: value for name, value in meta.manifest.items() if name not in WIDTHS}
     plain = MetaPredictor.from_bytes(meta.to_bytes(), untold)
     said = {one.task.name: plain.related(one.task, one.space, sources) for one in kept_out} if sources else {}
     heard = {name: related for name, related in said.items() if related is not None and is_trusted(related)}
@@ -98,8 +104,9 @@ def calibrated(
         plain, hearing, numbers, num_repeats,
         on_progress=lambda done: on_progress(share + (1.0 - share) * done), related=heard,
     )  # fmt: skip
-    tables = {"widths": _widths(alone) or WidthTable(), "widths_with_related": _widths(beside)}
-    return with_manifest(plain, {name: table.to_json() for name, table in tables.items() if table is not None})
+    costs = {one.task.name for one in hearing if is_cost(one.task.metric)}
+    of_quality, of_costs = (_widths([s for s in beside if (s.task in costs) == side]) for side in (False, True))
+    return with_manifest(plain, Widths(_widths(alone) or WidthTable(), of_quality, of_costs).to_manifest())
 
 
 def _widths(scores: Sequence[EpisodeScore]) -> WidthTable | None:

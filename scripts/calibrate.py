@@ -1,11 +1,11 @@
-"""Learns a model version's interval widths and metrics anew, without touching what was meta-trained.
+"""Learns a model version's priors, interval widths and metrics anew, without touching what was meta-trained.
 
     python scripts/calibrate.py --tables ../shared/data --version predictor/champion
     python scripts/calibrate.py --tables ../shared/data --version predictor/champion --universal-mean
 
 To be run after the residual process or the calibration changed. The version keeps its name, since that is made from the weights;
-widths come from the manifest's validation tasks, metrics from these and from its test tasks. The second learns the universal mean anew
-before that, from the tasks that the version was meta-trained on; the version gets another name.
+priors come from the tasks that it was meta-trained on, widths from the manifest's validation tasks, metrics from these and from its test
+tasks. The second learns the universal mean anew before that, from the tasks that the version was meta-trained on; the version gets another name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from predictor.benchmarks.base import BenchmarkTask
 from predictor.benchmarks.pools import task_pools
 from predictor.benchmarks.registry import read_all
 from predictor.contest.contestants import sources_of
-from predictor.meta_training import calibrated, summary, with_manifest, with_universal_mean
+from predictor.meta.episodes import TaskPool
+from predictor.meta_training import calibrated, priors_of, summary, with_manifest, with_universal_mean
 from predictor.scoring import score_episodes
 from predictor.tasks import MeasuredTask
 
@@ -41,9 +42,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     meta = MetaPredictor.load(args.version)
     tasks = {one.task.name: one for one in read_all(args.tables, max_architectures_per_task=args.max_architectures)}
-    parts = kept_out(meta, tasks)
+    parts, pools = kept_out(meta, tasks), trained_on(meta, tasks)
     if args.universal_mean:
-        meta = with_new_universal_mean(meta, tasks)
+        with tqdm(total=1.0, desc="universal mean", bar_format="{l_bar}{bar}", file=sys.stdout) as bar:
+            meta = with_universal_mean(meta, pools, on_progress=lambda done: bar.update(done - bar.n) and None)
+    meta = with_manifest(meta, {"priors": priors_of(pools)})
     with tqdm(total=1.0, desc="calibration", bar_format="{l_bar}{bar}", file=sys.stdout) as bar:
         sources = sources_of([tasks[name] for name in meta.manifest["trained_on"] if name in tasks])
         meta = calibrated(
@@ -56,13 +59,11 @@ def main() -> None:
     print(f"widths and metrics of version {meta.version} written to {args.version}", flush=True)
 
 
-def with_new_universal_mean(meta: MetaPredictor, tasks: Mapping[str, BenchmarkTask]) -> MetaPredictor:
-    """From the tasks that the manifest says it was trained on, all of which must be there."""
+def trained_on(meta: MetaPredictor, tasks: Mapping[str, BenchmarkTask]) -> list[TaskPool]:
+    """The tasks that the manifest says it was trained on, all of which must be there."""
     if missing := [name for name in meta.manifest["trained_on"] if name not in tasks]:
         sys.exit(f"expected tables of all tasks that the version was trained on, got none of {missing[0]}")
-    pools = task_pools([tasks[name] for name in meta.manifest["trained_on"]])
-    with tqdm(total=1.0, desc="universal mean", bar_format="{l_bar}{bar}", file=sys.stdout) as bar:
-        return with_universal_mean(meta, pools, on_progress=lambda done: bar.update(done - bar.n) and None)
+    return task_pools([tasks[name] for name in meta.manifest["trained_on"]])
 
 
 def kept_out(meta: MetaPredictor, tasks: Mapping[str, BenchmarkTask]) -> dict[str, list[MeasuredTask]]:

@@ -55,10 +55,9 @@ class StandardisedBaseline(Baseline):
         family = task.metric.family
         prior = self.priors[family].in_unit_of(task.metric) if family in self.priors else vague_prior(task.metric)
         scale = Standardisation.fit(task, held.targets, prior)
-        doubt = 0.0 if len(held) else prior.location_spread / scale.scale
         widening = float(np.sqrt(1.0 + _SCALE_DOUBT / len(held))) if len(held) else 1.0
         forecaster = self._learned(task, space, held, scale.forward(held.targets))
-        return _StandardisedForecasts(task.metric, scale, doubt, widening, forecaster)
+        return _StandardisedForecasts(task.metric, scale, widening, forecaster)
 
 
 def vague_prior(metric: Metric) -> ScalePrior:
@@ -78,7 +77,6 @@ class _StandardisedForecasts:
 
     metric: Metric
     scale: Standardisation
-    doubt: float  # uncertainty of the location itself, standardised units
     widening: float  # of the spread, since the scale itself is an estimate
     forecaster: Forecaster
 
@@ -88,13 +86,13 @@ class _StandardisedForecasts:
             return Predictions(empty, empty, empty, empty, empty)
         mean, std = self.forecaster(architectures)
         center = np.clip(mean, -_FARTHEST, _FARTHEST)
-        spread = np.hypot(np.clip(std * self.widening, _LEAST_STD, _FARTHEST), self.doubt)
-        at = np.clip(center[:, None] + spread[:, None] * _NODES, -_WITHIN, _WITHIN)  # (Q, nodes)
-        values, weights = self.metric.clipped(self.scale.inverse(at)), _WEIGHTS / _WEIGHTS.sum()
+        spread = np.clip(std * self.widening, _LEAST_STD, _FARTHEST)
+        found = self.scale.quantiles(center[:, None], spread[:, None], _NODES, within=_WITHIN)  # (Q, nodes)
+        values, weights = self.metric.clipped(found), _WEIGHTS / _WEIGHTS.sum()
         average = values @ weights
         apart = values - average[:, None]
         largest = np.maximum(np.abs(apart).max(axis=1), np.finfo(float).tiny)  # squares must not overflow
         deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)
-        ends = [self.metric.clipped(self.scale.inverse(center + side * _NORMAL_90 * spread)) for side in (-1.0, 1.0)]
+        ends = [self.metric.clipped(self.scale.quantiles(center, spread, side * _NORMAL_90)) for side in (-1.0, 1.0)]
         lower, upper = np.minimum(*ends), np.maximum(*ends)
         return Predictions(np.clip(average, lower, upper), deviation, lower, upper, np.zeros(len(center)))

@@ -11,6 +11,7 @@ import torch
 from predictor.adapted_predictor import AdaptedPredictor
 from predictor.baselines.base import Adapted, FewShotPredictor
 from predictor.benchmarks.base import BenchmarkTask
+from predictor.calibration import WIDTHS
 from predictor.contest.contestants import Contestant, sources_of
 from predictor.contest.fingerprints import code_digest, digest
 from predictor.meta.inner_loop import initial_log_step_sizes
@@ -145,8 +146,8 @@ def curve_of(measured: BenchmarkTask, fidelities: Sequence[str]) -> list[Measure
 
 def own_fingerprint(meta: MetaPredictor) -> str:
     """Of a version and of the code that adapts it."""
-    widths = [str(sorted(meta.manifest.get(name, {}).items())) for name in ("widths", "widths_with_related")]
-    return digest(meta.version, *widths, code_digest(MetaPredictor.__module__, _CODE))
+    learned = [str(sorted(meta.manifest.get(name, {}).items())) for name in ("priors", *WIDTHS)]
+    return digest(meta.version, *learned, code_digest(MetaPredictor.__module__, _CODE))
 
 
 def from_scratch(shape_of: MetaPredictor) -> Contestant:
@@ -162,6 +163,6 @@ def untrained(meta: MetaPredictor) -> MetaPredictor:
         torch.manual_seed(0)
         surrogate = Surrogate(SurrogateConfig(EncoderConfig(**meta.manifest["surrogate"])))
     steps = initial_log_step_sizes(surrogate, meta.inner_config)
-    learned = ("priors", "widths", "widths_with_related", "universal_mean")
+    learned = ("priors", *WIDTHS, "universal_mean")
     manifest = {key: value for key, value in meta.manifest.items() if key not in learned}
     return MetaPredictor(surrogate, steps, meta.default_reference, manifest)

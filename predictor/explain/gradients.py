@@ -117,11 +117,11 @@ def explain_gradients(
     own = smooth.looks([canonical])
     check()
     baseline = _baseline(own, smooth.looks(_variants(parts, rng, config.num_variants)), canonical)
-    std = smooth.std(parts.architecture)
+    spreads = smooth.spreads(parts.architecture)
 
     def value(*tensors: Tensor) -> Tensor:
         check()
-        return smooth.value(_six(tensors), own.mask.expand(len(tensors[0]), -1), std)
+        return smooth.value(_six(tensors), own.mask.expand(len(tensors[0]), -1), spreads)
 
     with torch.no_grad():
         forecast, base = float(value(*own.tensors)), float(value(*baseline))

@@ -85,14 +85,14 @@ class SmoothForecast:
         opinions = self._opinions(architectures, batch)
         return Looks(nodes, counted, adjacency, whole, decisions, opinions, batch.mask.double())
 
-    def std(self, architecture: Architecture) -> float:
-        """The predicted standard deviation, standardised units."""
-        return float(np.exp(self._adapted.log_std([architecture]))[0])
+    def spreads(self, architecture: Architecture) -> tuple[float, float]:
+        """Those of the forecast, which are held as they are (see `AdaptedPredictor.spreads`)."""
+        return self._adapted.spreads(architecture)
 
-    def value(self, tensors: Tensors, mask: Tensor, std: float) -> Tensor:  # -> (B,)
+    def value(self, tensors: Tensors, mask: Tensor, spreads: tuple[float, float]) -> Tensor:  # -> (B,)
         """The forecast in the metric's unit."""
         unused = sum(tensor.flatten(1).sum(1) * 0.0 for tensor in tensors)  # a derivative of 0 rather than none
-        return self._in_unit(self._center(tensors, mask), std) + unused
+        return self._in_unit(self._center(tensors, mask), *spreads) + unused
 
     def _center(self, tensors: Tensors, mask: Tensor) -> Tensor:  # (B,) standardised units
         nodes, counted, adjacency, whole, decisions, opinions = tensors
@@ -126,16 +126,14 @@ class SmoothForecast:
     def _of_related(self, opinions: Tensor) -> Tensor:  # (B, E) -> (B, R)
         return opinions[:, 1 + self.num_of_trees :]
 
-    def _in_unit(self, center: Tensor, std: float) -> Tensor:
+    def _in_unit(self, center: Tensor, std: float, widening: float) -> Tensor:
         """As `AdaptedPredictor` does: by Gauss–Hermite quadrature."""
         nodes, weights = (torch.from_numpy(part) for part in (EXTREME_NODES, EXTREME_WEIGHTS / EXTREME_WEIGHTS.sum()))
-        average = self._unit(torch.clamp(center[:, None] + std * nodes, -WITHIN, WITHIN)) @ weights
-        ends = [self._unit(center + side * NORMAL_90 * std) for side in (-1.0, 1.0)]
+        quantiles, (low, high) = self._around.scale.differentiable_quantiles, self._bounds.tolist()
+        average = quantiles(center[:, None], std, nodes, widening, WITHIN).clamp(low, high) @ weights
+        sides = (torch.tensor(side * NORMAL_90, dtype=center.dtype) for side in (-1.0, 1.0))
+        ends = [quantiles(center, std, side, widening).clamp(low, high) for side in sides]
         return average.clamp(torch.minimum(*ends), torch.maximum(*ends))
-
-    def _unit(self, standardised: Tensor) -> Tensor:
-        low, high = self._bounds.tolist()
-        return self._around.scale.differentiable_inverse(standardised).clamp(low, high)
 
     def _counted(self, batch: GraphBatch) -> Tensor:  # (B, N, W)
         nodes, adjacency, mask, operations = (

@@ -3,7 +3,7 @@
 Goodness is larger when the architecture is better. Values of metrics that differ by factors (latency, energy …) are taken
 as logarithms. Location and scale come from the support set (median, and a blend of spread and quartiles that one diverged
 training does not ruin); with fewer than three values they are shrunk towards what the training tasks of that metric family
-had. Beyond ±2 the scale is compressed logarithmically, since failed trainings lie tens of spreads below the rest; of quality
+had. Before anything was measured the location is theirs, and as uncertain as they differ. Beyond ±2 the scale is compressed logarithmically, since failed trainings lie tens of spreads below the rest; of quality
 everything worse than half a spread below the median is, since by how much bad networks fail says little of good ones. On top of that
 a `Warp` may spread the support set's values evenly.
 
@@ -12,6 +12,7 @@ Notation: S observations or predictions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,6 +61,7 @@ class Standardisation:
     scale: float
     knee_below: float = _KNEE  # spreads below the location beyond which goodness is told logarithmically
     warp: Warp | None = None  # of what the above makes of values
+    location_spread: float = 0.0  # uncertainty of the location itself, in its unit; 0 once something was measured
 
     @classmethod
     def fit(cls, task: Task, values: Array, prior: ScalePrior = UNKNOWN_PRIOR) -> Standardisation:
@@ -69,11 +71,12 @@ class Standardisation:
         raw = task.metric.sign * (np.log(values) if logarithmic else values)
         count = len(raw)
         if count == 0:
-            return cls(task.metric.sign, logarithmic, task.metric.sign * prior.location, max(prior.scale, _TINY))
+            location, scale = task.metric.sign * prior.location, max(prior.scale, _TINY)
+            return cls(task.metric.sign, logarithmic, location, scale, location_spread=prior.location_spread)
         location = float(np.median(raw))
         spread = _robust_spread(raw)
         if count < 3 or spread <= _TINY * max(1.0, float(np.abs(raw).max())):
-            weight = count / (count + _PRIOR_WEIGHT)
+            weight = count / (count + _PRIOR_WEIGHT) if count > 1 else 0.0  # one value has no spread to tell
             spread = weight * spread + (1 - weight) * prior.scale
         knee_below = _KNEE if family in LOGARITHMIC_FAMILIES else _KNEE_OF_FAILURE
         return cls(task.metric.sign, logarithmic, location, max(spread, _TINY), knee_below)
@@ -133,21 +136,54 @@ class Standardisation:
 
     def inverse(self, standardised: Array) -> Array:
         """Standardised goodness -> metric unit."""
+        return self._in_unit(self._goodness(standardised))
+
+    def quantiles(
+        self, center: Array, std: Array, steps: Array | float, widening: Array | float = 1.0, within: float = math.inf
+    ) -> Array:
+        """What is `steps` standard deviations better than the center of a forecast, metric unit; all of one shape or broadcast.
+
+        `std` is in standardised units, and what lies beyond `within` of them counts as there. How uncertain the location is, times
+        `widening`, adds as an independent error that is no part of standardised goodness: tasks differ from each other by what they
+        differ, however unlikely that would be for two networks of one task.
+        """
+        reached = self._goodness(np.clip(center + steps * std, -within, within))
+        if self.location_spread > 0.0:
+            middle = self._goodness(np.clip(center, -within, within))
+            apart = np.hypot(reached - middle, steps * self.location_spread * widening)
+            reached = middle + np.sign(steps) * apart
+        return self._in_unit(reached)
+
+    def _goodness(self, standardised: Array) -> Array:
+        """Standardised goodness -> unit of the location."""
         standardised = standardised if self.warp is None else self.warp.inverse(standardised)
         knee = self._knee(standardised)
         beyond = np.minimum(np.abs(standardised) - knee, 30.0)
         z = np.where(beyond <= 0.0, standardised, np.sign(standardised) * (knee + np.expm1(np.maximum(beyond, 0.0))))
-        raw = self.sign * (z * self.scale + self.location)
+        return z * self.scale + self.location
+
+    def _in_unit(self, goodness: Array) -> Array:
+        raw = self.sign * goodness
         return np.exp(np.minimum(raw, 700.0)) if self.logarithmic else raw
 
-    def differentiable_inverse(self, standardised: Tensor) -> Tensor:
-        """The same, through which gradients pass."""
+    def differentiable_quantiles(
+        self, center: Tensor, std: float, steps: Tensor, widening: float = 1.0, within: float = math.inf
+    ) -> Tensor:
+        """The same as `quantiles`, through which gradients pass."""
+        reached = self._differentiable_goodness((center + steps * std).clamp(-within, within))
+        if self.location_spread > 0.0:
+            middle = self._differentiable_goodness(center.clamp(-within, within))
+            squares = (reached - middle).square() + (steps * self.location_spread * widening).square()
+            reached = middle + steps.sign() * (squares + _TINY**2).sqrt()  # which has a slope at 0
+        raw = self.sign * reached
+        return torch.exp(raw.clamp(max=700.0)) if self.logarithmic else raw
+
+    def _differentiable_goodness(self, standardised: Tensor) -> Tensor:
         standardised = standardised if self.warp is None else self.warp.differentiable_inverse(standardised)
         knee = torch.where(standardised < 0.0, self.knee_below, _KNEE)
         beyond = (standardised.abs() - knee).clamp(max=30.0)
         far = standardised.sign() * (knee + torch.expm1(beyond.clamp(min=0.0)))
-        raw = self.sign * (torch.where(beyond <= 0.0, standardised, far) * self.scale + self.location)
-        return torch.exp(raw.clamp(max=700.0)) if self.logarithmic else raw
+        return torch.where(beyond <= 0.0, standardised, far) * self.scale + self.location
 
 
 def _robust_spread(raw: Array) -> float:
@@ -168,14 +204,14 @@ def scale_priors(values_by_task: list[tuple[Task, Array]]) -> Mapping[str, Scale
         raw = np.log(values[values > 0]) if family in LOGARITHMIC_FAMILIES else values * task.metric.percent_per_unit
         if len(raw) >= 3:
             gathered.setdefault(family, []).append((float(np.median(raw)), _robust_spread(raw)))
-    return {
-        family: ScalePrior(
-            location=float(np.median([location for location, _ in pairs])),
-            location_spread=float(np.std([location for location, _ in pairs])),
-            scale=float(np.median([scale for _, scale in pairs])),
-        )
-        for family, pairs in gathered.items()
-    }
+    return {family: _prior(family, *zip(*pairs, strict=True)) for family, pairs in gathered.items()}
+
+
+def _prior(family: str, locations: tuple[float, ...], scales: tuple[float, ...]) -> ScalePrior:
+    location, spread = float(np.median(locations)), float(np.std(locations))
+    if len(locations) == 1:  # which does not tell how much tasks differ: by a factor of two or three, say
+        spread = 1.0 if family in LOGARITHMIC_FAMILIES else abs(location)
+    return ScalePrior(location, spread, float(np.median(scales)))
 
 
 def normal_scores(values: Array) -> Array:  # (S,) -> (S,)

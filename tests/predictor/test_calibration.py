@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from predictor.calibration import NORMAL_90, WidthTable, factor_for_coverage, own_factor
+from predictor.calibration import NORMAL_90, Widths, WidthTable, factor_for_coverage, own_factor
 
 
 def test_the_central_90_percent_of_a_normal_distribution() -> None:
@@ -62,3 +62,35 @@ def test_no_errors_move_the_width_beyond_reason(size, bound) -> None:
     factor = own_factor(torch.full((10_000,), size))
 
     assert factor == pytest.approx(bound, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "factors", "said"),
+    [
+        ((), (), "a factor for each number"),
+        ((1, 5), (1.0,), "a factor for each number, got 1 for 2"),
+        ((1, 5), (1.0, 0.0), "finite factors larger than 0"),
+        ((1, 5), (1.0, float("nan")), "finite factors larger than 0"),
+        ((5, 5), (1.0, 1.0), "increasing numbers of observations"),
+        ((-1, 5), (1.0, 1.0), "increasing numbers of observations"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(numbers, factors, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        WidthTable(numbers, factors)
+
+
+def test_widths_are_those_for_such_a_task_or_the_nearest_that_there_are() -> None:
+    alone, quality, costs = (WidthTable((1,), (factor,)) for factor in (1.0, 2.0, 3.0))
+    full = Widths(alone, quality, costs)
+
+    assert full.table(has_related=True, is_cost=True) == costs
+    assert full.table(has_related=True, is_cost=False) == quality
+    assert full.table(has_related=False, is_cost=True) == full.table(has_related=False, is_cost=False) == alone
+    assert Widths(alone, quality).table(has_related=True, is_cost=True) == quality
+    assert Widths(alone, None, costs).table(has_related=True, is_cost=False) == alone
+
+
+def test_a_manifest_keeps_the_widths_that_there_are() -> None:
+    for kept in (Widths(), Widths(WidthTable((1, 5), (2.0, 1.5)), None, WidthTable((1,), (3.0,)))):
+        assert Widths.from_manifest(json.loads(json.dumps(kept.to_manifest()))) == kept

@@ -11,6 +11,7 @@ from forecast_checks import assert_equal, assert_sound
 from scipy.stats import spearmanr
 
 from predictor.architecture import Architecture, Operation
+from predictor.calibration import NORMAL_90
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
 from predictor.meta_predictor import MetaPredictor
@@ -476,6 +477,32 @@ def test_widths_learned_offline_multiply_the_intervals(tiny_meta, accuracy_task,
     narrow, plain = (meta.adapt(task, space, support).predict(cells) for meta in (wider, tiny_meta))
 
     assert bool((narrow.upper - narrow.lower < plain.upper - plain.lower).all())
+
+
+def test_before_anything_is_measured_intervals_are_as_wide_as_tasks_differ_whatever_widths_were_learned(
+    tiny_meta, accuracy_task, space, cells
+) -> None:
+    narrow = {"widths": {"numbers": [1, 100], "factors": [0.3, 0.3]}}  # learned from tasks of which something was
+    told = MetaPredictor.from_bytes(tiny_meta.to_bytes(), {**tiny_meta.manifest, **narrow})
+
+    found, plain = (meta.adapt(accuracy_task, space, SupportSet()).predict(cells) for meta in (told, tiny_meta))
+
+    below = found.mean - found.lower  # the prior's spread of locations is 10, and 100 % is near above
+    assert bool((below > NORMAL_90 * 10.0).all())
+    assert bool((found.mean - found.lower < NORMAL_90 * 10.0 + 30.0).all())
+    np.testing.assert_array_equal(found.lower, plain.lower)
+
+
+def test_before_anything_is_measured_intervals_of_what_is_no_network_of_the_space_are_wider_still(
+    tiny_meta, accuracy_task, space, cells
+) -> None:
+    strange = Architecture(tuple(Operation(f"wonder_{place}") for place in range(5)), ((0, 1), (1, 2), (2, 3), (3, 4)))
+    predictions = tiny_meta.adapt(accuracy_task, space, SupportSet()).predict([cells[0], strange])
+
+    ordinary, odd = predictions.upper - predictions.lower
+
+    assert predictions.ood_score[1] > predictions.ood_score[0]
+    assert odd > 1.5 * ordinary
 
 
 def test_errors_in_spreads_are_0_at_the_forecast_and_grow_away_from_it(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from predictor.calibration import WIDTHS
 from predictor.meta_training import calibrated
 from predictor.scoring import score_episodes
 from predictor.tasks import MeasuredTask
@@ -42,6 +43,21 @@ def test_widths_are_learned_alone_and_once_more_beside_relatives_where_there_are
     assert seen == sorted(seen)
     assert seen[-1] == pytest.approx(1.0)
     assert found.version == universal_meta.version
+
+
+def test_widths_beside_relatives_are_learned_of_costs_and_of_quality_apart(
+    universal_meta, kept_out, sources, accuracy_task
+) -> None:
+    stranger = kept_out[1]
+    elsewhere = MeasuredTask(replace(stranger.task, dataset="elsewhere"), stranger.space, stranger.measured)
+
+    both = calibrated(universal_meta, kept_out, NUMBERS, sources=[*sources, elsewhere]).manifest
+    quality = calibrated(universal_meta, kept_out, NUMBERS, sources=sources).manifest
+
+    assert set(WIDTHS) <= set(both)
+    assert both["widths_with_related"] == quality["widths_with_related"]
+    assert both["widths_of_costs_with_related"] != quality["widths_with_related"]
+    assert "widths_of_costs_with_related" not in quality
 
 
 def test_intervals_beside_relatives_then_cover_nine_tenths(universal_meta, kept_out, sources) -> None:

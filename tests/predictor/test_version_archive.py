@@ -164,6 +164,8 @@ def test_a_manifest_that_is_none_is_refused(version, text, said) -> None:
         (lambda manifest: manifest["inner"].pop("ranking_weight"), "inner in the manifest to have"),
         (lambda manifest: manifest.update(encoding={"version": 1}), "for the encoding"),
         (lambda manifest: manifest.update(widths={"numbers": [], "factors": []}), "fit each other"),
+        (lambda manifest: manifest.update(widths={"numbers": [1, 5], "factors": [1.0, -2.0]}), "fit each other"),
+        (lambda manifest: manifest.update(widths_of_costs_with_related={"numbers": [1]}), "fit each other"),
         (lambda manifest: manifest["priors"]["accuracy"].update(scale="large"), "finite numbers"),
         (lambda manifest: manifest["priors"].update(accuracy=5), "fit each other"),
     ],

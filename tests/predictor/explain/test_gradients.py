@@ -45,7 +45,7 @@ def explained(adapted: AdaptedPredictor, space: SearchSpace, architecture: Archi
 def forecast_of(adapted: AdaptedPredictor, architecture: Architecture) -> float:
     smooth = SmoothForecast(adapted)
     looks = smooth.looks([architecture])
-    return float(smooth.value(looks.tensors, looks.mask, smooth.std(architecture)))
+    return float(smooth.value(looks.tensors, looks.mask, smooth.spreads(architecture)))
 
 
 def test_the_smooth_forecast_is_the_forecast(adapted: AdaptedPredictor, cells: list[Architecture]) -> None:
@@ -161,11 +161,11 @@ def test_half_an_edge_is_between_none_and_a_whole_one(
     adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:30], convolutions))
     smooth = SmoothForecast(adapted)
     looks = smooth.looks([cells[200]])
-    std = smooth.std(cells[200])
+    spreads = smooth.spreads(cells[200])
 
     def at(share: float) -> float:
         nodes, counted, adjacency, *rest = looks.tensors
-        return float(smooth.value((nodes, counted, adjacency * share, *rest), looks.mask, std))  # type: ignore[arg-type]
+        return float(smooth.value((nodes, counted, adjacency * share, *rest), looks.mask, spreads))  # type: ignore[arg-type]
 
     steps = np.diff([at(share) for share in np.linspace(0.0, 1.0, 41)])
 

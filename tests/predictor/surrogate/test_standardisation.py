@@ -173,15 +173,79 @@ def test_for_a_metric_to_minimise_the_prior_is_turned_around() -> None:
     np.testing.assert_allclose(scale.inverse(np.array([0.0, 1.0])), [3.0, 2.5])
 
 
-@pytest.mark.parametrize(("values", "scale"), [([80.0], 2.5), ([80.0, 82.0], 2 / 3 * 1.0 + 5 / 3)])
-def test_one_or_two_observations_share_their_say_on_the_scale_with_the_prior(values, scale) -> None:
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([80.0], 5.0),  # one value has no spread
+        ([80.0, 82.0], 2 / 3 * np.sqrt(1 / 1.349) + 5 / 3),  # that of the standard deviation, 1, and the quartiles'
+    ],
+)
+def test_one_observation_leaves_the_scale_to_the_prior_and_two_share_their_say_with_it(values, scale) -> None:
     fitted = Standardisation.fit(ACCURACY, np.array(values), PRIOR)
 
-    spread = fitted.scale
-    if len(values) == 2:  # geometric mean of the standard deviation, 1, and the quartiles', 1 / 1.349
-        scale = 2 / 3 * np.sqrt(1 / 1.349) + 5 / 3
-    assert spread == pytest.approx(scale)
+    assert fitted.scale == pytest.approx(scale)
     assert fitted.location == pytest.approx(np.median(values))
+    assert fitted.location_spread == 0.0
+
+
+def test_before_anything_is_measured_both_the_location_and_a_network_s_place_are_uncertain() -> None:
+    scale = Standardisation.fit(ACCURACY, np.array([]), PRIOR)
+    center, std = np.array([0.0, 1.0]), np.array([0.5, 0.2])
+
+    np.testing.assert_allclose(scale.quantiles(center, std, 1.0), [70.0 + np.hypot(2.5, 10.0), 75.0 + np.hypot(1, 10)])
+    np.testing.assert_allclose(scale.quantiles(center, std, -2.0), [70.0 - np.hypot(5, 20), 75.0 - np.hypot(2, 20)])
+    np.testing.assert_allclose(scale.quantiles(center, std, 0.0), [70.0, 75.0])
+    np.testing.assert_allclose(scale.quantiles(center, 0.0 * std, 1.0, widening=3.0), [100.0, 105.0])
+
+
+def test_a_location_far_off_is_no_network_beyond_all_others() -> None:
+    """Three spreads of the location are as far as three, not as what three of them are among a task's networks."""
+    scale = Standardisation.fit(ACCURACY, np.array([]), ScalePrior(location=70.0, location_spread=25.0, scale=1.0))
+
+    np.testing.assert_allclose(scale.quantiles(np.zeros(1), np.zeros(1), -1.645), [70.0 - 1.645 * 25.0])
+
+
+@pytest.mark.parametrize("task", [LOSS, LATENCY], ids=lambda task: task.metric.name)
+def test_what_is_better_is_lower_for_a_metric_to_minimise(task) -> None:
+    scale = Standardisation.fit(task, np.array([]), ScalePrior(3.0, 1.0, 0.5))
+
+    better, worse = (float(scale.quantiles(np.zeros(1), np.ones(1), side)[0]) for side in (1.0, -1.0))
+
+    ends = np.array([3.0 - np.hypot(0.5, 1.0), 3.0 + np.hypot(0.5, 1.0)])
+    np.testing.assert_allclose([better, worse], np.exp(ends) if task is LATENCY else ends)
+
+
+@pytest.mark.parametrize("values", [[], [70.0, 72.0, 75.0, 81.0]], ids=["nothing measured", "something measured"])
+def test_quantiles_have_gradients_and_are_the_same_with_them(values) -> None:
+    scale = Standardisation.warped(ACCURACY, np.array(values), PRIOR)
+    center, steps = torch.tensor([[-1.5], [0.3], [2.4]], dtype=torch.float64), torch.tensor([-3.0, 0.0, 2.0]).double()
+    center.requires_grad_()
+
+    found = scale.differentiable_quantiles(center, 0.7, steps, widening=1.5, within=4.5)
+    found.sum().backward()
+
+    given = (np.array([[-1.5], [0.3], [2.4]]), np.array([[0.7]]), np.array([-3.0, 0.0, 2.0]))
+    np.testing.assert_allclose(found.detach(), scale.quantiles(*given, widening=1.5, within=4.5))
+    ends = [scale.quantiles(given[0] + side * 1e-6, *given[1:], widening=1.5, within=4.5) for side in (-1, 1)]
+    np.testing.assert_allclose(center.grad[:, 0], (ends[1] - ends[0]).sum(1) / 2e-6, rtol=1e-4)
+
+
+def test_once_something_was_measured_quantiles_are_places() -> None:
+    scale = Standardisation.warped(ACCURACY, np.array([60.0, 65.0, 71.0, 72.0, 75.0, 81.0]), PRIOR)
+    center, std = np.array([-1.0, 0.2]), np.array([0.4, 0.9])
+
+    np.testing.assert_allclose(scale.quantiles(center, std, 1.645), scale.inverse(center + 1.645 * std))
+    np.testing.assert_allclose(scale.quantiles(center, std, -1.645, widening=9.0), scale.inverse(center - 1.645 * std))
+    np.testing.assert_allclose(scale.quantiles(center, std, 9.0, within=2.0), scale.inverse(np.array([2.0, 2.0])))
+
+
+@pytest.mark.parametrize(("task", "spread"), [(LOSS, 4.0), (LATENCY, 1.0)], ids=["loss", "latency"])
+def test_one_task_of_a_family_does_not_tell_how_much_tasks_differ(task, spread) -> None:
+    values = np.array([3.8, 3.9, 4.0, 4.1, 4.2])
+
+    (prior,) = scale_priors([(task, values)]).values()
+
+    assert prior.location_spread == pytest.approx(spread)
 
 
 @pytest.mark.parametrize("value", [0.1, 5.0, 1234567.1, -1e9])
@@ -227,6 +291,6 @@ def test_the_way_back_that_gradients_pass_through_is_the_same(task) -> None:
     scale = Standardisation.fit(task, np.array([1.0, 2.0, 4.0, 30.0]), PRIOR)
     asked = np.array([-40.0, -6.0, -2.0, -0.5, -0.3, 0.0, 1.0, 2.0, 2.5, 6.0])
 
-    found = scale.differentiable_inverse(torch.from_numpy(asked).requires_grad_())
+    found = scale.differentiable_quantiles(torch.from_numpy(asked).requires_grad_(), 0.0, torch.zeros(()))
 
     np.testing.assert_allclose(found.detach().numpy(), scale.inverse(asked), rtol=1e-12)
