@@ -37,7 +37,8 @@ from predictor.tasks import MeasuredTask, SupportSet, Task
 Array = NDArray[np.float64]
 
 
-_SHARP = (1e-3, 0.0)  # spreads that differ between corners are left out: the middle of the forecast is followed, not its mean
+_SHARP = (1e-3, 0.0)
+"""Spreads of a forecast's middle, which is followed instead of its mean: the true spreads differ between corners."""
 
 
 class SmoothRelaxation:
