@@ -288,10 +288,14 @@ class AdaptedPredictor:
         """Through the inverse of the standardisation: quantiles exactly, mean and spread by Gauss–Hermite quadrature."""
         scale, metric = self._around.scale, self.task.metric
         std, widening = spread * self._width, _widening(ood)
-        found = scale.quantiles(center[:, None], std[:, None], EXTREME_NODES, widening[:, None], WITHIN)
+        at = np.clip(center[:, None] + std[:, None] * EXTREME_NODES, -WITHIN, WITHIN)
+        over = (EXTREME_NODES, EXTREME_WEIGHTS, widening)
+        found, weights = scale.quadrature(at, EXTREME_WEIGHTS, *over)
         values = metric.clipped(found)  # (Q, nodes)
-        weights = EXTREME_WEIGHTS / EXTREME_WEIGHTS.sum()
         average = values @ weights
+        if scale.location_spread > 0.0:  # whose network is the less certain should not decide the order of costs
+            found, middle = scale.quadrature(center[:, None], np.ones(1), *over)
+            average = metric.clipped(found) @ middle
         apart = values - average[:, None]
         largest = np.maximum(np.abs(apart).max(axis=1, initial=0.0), np.finfo(float).tiny)  # squares must not overflow
         deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)

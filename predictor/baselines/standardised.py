@@ -87,9 +87,13 @@ class _StandardisedForecasts:
         mean, std = self.forecaster(architectures)
         center = np.clip(mean, -_FARTHEST, _FARTHEST)
         spread = np.clip(std * self.widening, _LEAST_STD, _FARTHEST)
-        found = self.scale.quantiles(center[:, None], spread[:, None], _NODES, within=_WITHIN)  # (Q, nodes)
-        values, weights = self.metric.clipped(found), _WEIGHTS / _WEIGHTS.sum()
+        at = np.clip(center[:, None] + spread[:, None] * _NODES, -_WITHIN, _WITHIN)  # (Q, nodes)
+        found, weights = self.scale.quadrature(at, _WEIGHTS, _NODES, _WEIGHTS, np.ones(len(center)))
+        values = self.metric.clipped(found)
         average = values @ weights
+        if self.scale.location_spread > 0.0:  # as the surrogate does
+            found, middle = self.scale.quadrature(center[:, None], np.ones(1), _NODES, _WEIGHTS, np.ones(len(center)))
+            average = self.metric.clipped(found) @ middle
         apart = values - average[:, None]
         largest = np.maximum(np.abs(apart).max(axis=1), np.finfo(float).tiny)  # squares must not overflow
         deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)

@@ -128,11 +128,16 @@ class SmoothForecast:
 
     def _in_unit(self, center: Tensor, std: float, widening: float) -> Tensor:
         """As `AdaptedPredictor` does: by Gauss–Hermite quadrature."""
-        nodes, weights = (torch.from_numpy(part) for part in (EXTREME_NODES, EXTREME_WEIGHTS / EXTREME_WEIGHTS.sum()))
-        quantiles, (low, high) = self._around.scale.differentiable_quantiles, self._bounds.tolist()
-        average = quantiles(center[:, None], std, nodes, widening, WITHIN).clamp(low, high) @ weights
-        sides = (torch.tensor(side * NORMAL_90, dtype=center.dtype) for side in (-1.0, 1.0))
-        ends = [quantiles(center, std, side, widening).clamp(low, high) for side in sides]
+        scale, (low, high) = self._around.scale, self._bounds.tolist()
+        nodes, weights = torch.from_numpy(EXTREME_NODES), torch.from_numpy(EXTREME_WEIGHTS)
+        if scale.location_spread > 0.0:
+            places, counted = center[:, None], torch.ones(1, dtype=center.dtype)
+        else:
+            places, counted = torch.clamp(center[:, None] + std * nodes, -WITHIN, WITHIN), weights
+        values, counted = scale.differentiable_quadrature(places, counted, nodes, weights, widening)
+        average = values.clamp(low, high) @ counted
+        ends = [scale.differentiable_quantiles(center, std, side * NORMAL_90, widening) for side in (-1.0, 1.0)]
+        ends = [end.clamp(low, high) for end in ends]
         return average.clamp(torch.minimum(*ends), torch.maximum(*ends))
 
     def _counted(self, batch: GraphBatch) -> Tensor:  # (B, N, W)

@@ -138,21 +138,30 @@ class Standardisation:
         """Standardised goodness -> metric unit."""
         return self._in_unit(self._goodness(standardised))
 
-    def quantiles(
-        self, center: Array, std: Array, steps: Array | float, widening: Array | float = 1.0, within: float = math.inf
-    ) -> Array:
-        """What is `steps` standard deviations better than the center of a forecast, metric unit; all of one shape or broadcast.
+    def quantiles(self, center: Array, std: Array, steps: float, widening: Array | float = 1.0) -> Array:  # (Q,) each
+        """What is `steps` standard deviations better than the center of a forecast, metric unit.
 
-        `std` is in standardised units, and what lies beyond `within` of them counts as there. How uncertain the location is, times
-        `widening`, adds as an independent error that is no part of standardised goodness: tasks differ from each other by what they
-        differ, however unlikely that would be for two networks of one task.
+        `std` is in standardised units. How uncertain the location is, times `widening`, adds as an independent error that is no part of
+        standardised goodness: tasks differ from each other by what they differ, however unlikely that would be for two networks of one task.
         """
-        reached = self._goodness(np.clip(center + steps * std, -within, within))
+        reached = self._goodness(center + steps * std)
         if self.location_spread > 0.0:
-            middle = self._goodness(np.clip(center, -within, within))
+            middle = self._goodness(center)
             apart = np.hypot(reached - middle, steps * self.location_spread * widening)
             reached = middle + np.sign(steps) * apart
         return self._in_unit(reached)
+
+    def quadrature(
+        self, places: Array, weights: Array, nodes: Array, node_weights: Array, widening: Array
+    ) -> tuple[Array, Array]:  # (Q, N), (N,), (M,), (M,), (Q,) -> (Q, N) or (Q, N M), as many weights
+        """Values at the places of a forecast, metric unit, and how much each counts, which adds up to 1; where the location is
+        uncertain, every place at every node of that."""
+        goodness = self._goodness(places)
+        if self.location_spread > 0.0:
+            shifts = self.location_spread * widening[:, None] * nodes
+            goodness = (goodness[:, :, None] + shifts[:, None, :]).reshape(len(places), len(weights) * len(nodes))
+            weights = np.outer(weights, node_weights).ravel()
+        return self._in_unit(goodness), weights / weights.sum()
 
     def _goodness(self, standardised: Array) -> Array:
         """Standardised goodness -> unit of the location."""
@@ -166,16 +175,27 @@ class Standardisation:
         raw = self.sign * goodness
         return np.exp(np.minimum(raw, 700.0)) if self.logarithmic else raw
 
-    def differentiable_quantiles(
-        self, center: Tensor, std: float, steps: Tensor, widening: float = 1.0, within: float = math.inf
-    ) -> Tensor:
+    def differentiable_quantiles(self, center: Tensor, std: float, steps: float, widening: float = 1.0) -> Tensor:
         """The same as `quantiles`, through which gradients pass."""
-        reached = self._differentiable_goodness((center + steps * std).clamp(-within, within))
+        reached = self._differentiable_goodness(center + steps * std)
         if self.location_spread > 0.0:
-            middle = self._differentiable_goodness(center.clamp(-within, within))
-            squares = (reached - middle).square() + (steps * self.location_spread * widening).square()
-            reached = middle + steps.sign() * (squares + _TINY**2).sqrt()  # which has a slope at 0
-        raw = self.sign * reached
+            middle = self._differentiable_goodness(center)
+            squares = (reached - middle).square() + (steps * self.location_spread * widening) ** 2
+            reached = middle + math.copysign(1.0, steps) * squares.sqrt()
+        return self._differentiably_in_unit(reached)
+
+    def differentiable_quadrature(
+        self, places: Tensor, weights: Tensor, nodes: Tensor, node_weights: Tensor, widening: float
+    ) -> tuple[Tensor, Tensor]:
+        """The same as `quadrature`, through which gradients pass."""
+        goodness = self._differentiable_goodness(places)
+        if self.location_spread > 0.0:
+            goodness = (goodness[:, :, None] + self.location_spread * widening * nodes).flatten(1)
+            weights = torch.outer(weights, node_weights).flatten()
+        return self._differentiably_in_unit(goodness), weights / weights.sum()
+
+    def _differentiably_in_unit(self, goodness: Tensor) -> Tensor:
+        raw = self.sign * goodness
         return torch.exp(raw.clamp(max=700.0)) if self.logarithmic else raw
 
     def _differentiable_goodness(self, standardised: Tensor) -> Tensor:

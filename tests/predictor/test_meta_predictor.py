@@ -10,6 +10,7 @@ import torch
 from forecast_checks import assert_equal, assert_sound
 from scipy.stats import spearmanr
 
+from predictor.adapted_predictor import AdaptedPredictor, Experience
 from predictor.architecture import Architecture, Operation
 from predictor.calibration import NORMAL_90
 from predictor.checkpoint import from_bytes, to_bytes
@@ -491,6 +492,23 @@ def test_before_anything_is_measured_intervals_are_as_wide_as_tasks_differ_whate
     assert bool((below > NORMAL_90 * 10.0).all())
     assert bool((found.mean - found.lower < NORMAL_90 * 10.0 + 30.0).all())
     np.testing.assert_array_equal(found.lower, plain.lower)
+
+
+def test_before_anything_is_measured_costs_are_in_the_order_of_their_middles(tiny_meta, space, cells) -> None:
+    """However much the spreads of networks differ: a location that is unknown raises all means alike."""
+    task = Task("nasbench201", "toy", Metric("latency_ms", "ms", "minimize"), "cpu")
+    adapted = tiny_meta.adapt(task, space, SupportSet())
+    parameters = {name: value.clone() for name, value in adapted.insides.parameters.items()}
+    name = next(name for name in parameters if name.endswith("log_std.weight"))
+    parameters[name] *= 100.0
+    uneven = AdaptedPredictor(adapted.insides.surroundings, parameters, None, Experience(0, ""))
+
+    found, plain = uneven.predict(cells), adapted.predict(cells)
+
+    spreads = np.exp(uneven.log_std(cells))
+    assert spreads.max() > 1.05 * spreads.min()
+    np.testing.assert_array_equal(np.argsort(found.mean), np.argsort(plain.mean))
+    assert np.ptp(found.upper / found.mean) > 0.05
 
 
 def test_before_anything_is_measured_intervals_of_what_is_no_network_of_the_space_are_wider_still(

@@ -216,18 +216,68 @@ def test_what_is_better_is_lower_for_a_metric_to_minimise(task) -> None:
 
 
 @pytest.mark.parametrize("values", [[], [70.0, 72.0, 75.0, 81.0]], ids=["nothing measured", "something measured"])
-def test_quantiles_have_gradients_and_are_the_same_with_them(values) -> None:
+@pytest.mark.parametrize("steps", [-1.645, 1.0])
+def test_quantiles_have_gradients_and_are_the_same_with_them(values, steps) -> None:
     scale = Standardisation.warped(ACCURACY, np.array(values), PRIOR)
-    center, steps = torch.tensor([[-1.5], [0.3], [2.4]], dtype=torch.float64), torch.tensor([-3.0, 0.0, 2.0]).double()
-    center.requires_grad_()
+    given = np.array([-1.5, 0.3, 2.4])
+    center = torch.from_numpy(given).requires_grad_()
 
-    found = scale.differentiable_quantiles(center, 0.7, steps, widening=1.5, within=4.5)
+    found = scale.differentiable_quantiles(center, 0.7, steps, widening=1.5)
     found.sum().backward()
 
-    given = (np.array([[-1.5], [0.3], [2.4]]), np.array([[0.7]]), np.array([-3.0, 0.0, 2.0]))
-    np.testing.assert_allclose(found.detach(), scale.quantiles(*given, widening=1.5, within=4.5))
-    ends = [scale.quantiles(given[0] + side * 1e-6, *given[1:], widening=1.5, within=4.5) for side in (-1, 1)]
-    np.testing.assert_allclose(center.grad[:, 0], (ends[1] - ends[0]).sum(1) / 2e-6, rtol=1e-4)
+    std = np.full(3, 0.7)
+    np.testing.assert_allclose(found.detach(), scale.quantiles(given, std, steps, widening=1.5))
+    ends = [scale.quantiles(given + side * 1e-6, std, steps, widening=1.5) for side in (-1, 1)]
+    np.testing.assert_allclose(center.grad, (ends[1] - ends[0]) / 2e-6, rtol=1e-4)
+
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
+
+
+@pytest.mark.parametrize("values", [[], [70.0, 72.0, 75.0, 81.0]], ids=["nothing measured", "something measured"])
+def test_a_quadrature_has_gradients_and_is_the_same_with_them(values) -> None:
+    scale = Standardisation.warped(ACCURACY, np.array(values), PRIOR)
+    places = np.array([[-1.5], [0.3], [2.4]]) + 0.7 * NODES
+    given, weights = torch.from_numpy(places).requires_grad_(), torch.from_numpy(WEIGHTS)
+
+    found, counted = scale.differentiable_quadrature(given, weights, torch.from_numpy(NODES), weights, 1.5)
+    (found @ counted).sum().backward()
+
+    expected, weights = scale.quadrature(places, WEIGHTS, NODES, WEIGHTS, np.full(3, 1.5))
+    np.testing.assert_allclose(found.detach(), expected)
+    np.testing.assert_allclose(counted, weights)
+    moved = [
+        scale.quadrature(places + side * 1e-6, WEIGHTS, NODES, WEIGHTS, np.full(3, 1.5))[0] @ weights
+        for side in (-1, 1)
+    ]
+    np.testing.assert_allclose(given.grad.sum(1), (moved[1] - moved[0]) / 2e-6, rtol=1e-4)
+
+
+def test_before_anything_is_measured_the_mean_is_over_both_kinds_of_uncertainty() -> None:
+    """Of logarithms that are normally distributed, whose mean is known: both variances add."""
+    scale = Standardisation.fit(LATENCY, np.array([]), ScalePrior(location=2.0, location_spread=0.8, scale=0.3))
+    places = np.array([[0.0], [0.5]]) + 0.4 * NODES
+
+    values, weights = scale.quadrature(places, WEIGHTS, NODES, WEIGHTS, np.ones(2))
+
+    assert values.shape == (2, 49)
+    assert weights.sum() == pytest.approx(1.0)
+    expected = np.exp(2.0 - 0.3 * np.array([0.0, 0.5]) + (0.12**2 + 0.8**2) / 2.0)
+    np.testing.assert_allclose(values @ weights, expected, rtol=0.01)  # the scale is bent beyond two spreads
+
+
+def test_an_uncertain_location_is_no_reason_to_rank_by_how_uncertain_a_network_is() -> None:
+    """It raises the mean of every network's latency by the same factor."""
+    prior = ScalePrior(location=2.0, location_spread=2.5, scale=0.3)
+    unknown = Standardisation.fit(LATENCY, np.array([]), prior)
+    known = Standardisation.fit(LATENCY, np.array([]), ScalePrior(2.0, 0.0, 0.3))
+    places = np.array([[0.3], [0.0]]) + np.array([[0.9], [0.5]]) * NODES
+
+    (without, single), (within, double) = (
+        one.quadrature(places, WEIGHTS, NODES, WEIGHTS, np.ones(2)) for one in (known, unknown)
+    )
+
+    np.testing.assert_allclose((within @ double) / (without @ single), np.exp(2.5**2 / 2.0), rtol=0.01)
 
 
 def test_once_something_was_measured_quantiles_are_places() -> None:
@@ -236,7 +286,10 @@ def test_once_something_was_measured_quantiles_are_places() -> None:
 
     np.testing.assert_allclose(scale.quantiles(center, std, 1.645), scale.inverse(center + 1.645 * std))
     np.testing.assert_allclose(scale.quantiles(center, std, -1.645, widening=9.0), scale.inverse(center - 1.645 * std))
-    np.testing.assert_allclose(scale.quantiles(center, std, 9.0, within=2.0), scale.inverse(np.array([2.0, 2.0])))
+    places = center[:, None] + std[:, None] * NODES
+    np.testing.assert_array_equal(
+        scale.quadrature(places, WEIGHTS, NODES, WEIGHTS, np.ones(2))[0], scale.inverse(places)
+    )
 
 
 @pytest.mark.parametrize(("task", "spread"), [(LOSS, 4.0), (LATENCY, 1.0)], ids=["loss", "latency"])
@@ -291,6 +344,6 @@ def test_the_way_back_that_gradients_pass_through_is_the_same(task) -> None:
     scale = Standardisation.fit(task, np.array([1.0, 2.0, 4.0, 30.0]), PRIOR)
     asked = np.array([-40.0, -6.0, -2.0, -0.5, -0.3, 0.0, 1.0, 2.0, 2.5, 6.0])
 
-    found = scale.differentiable_quantiles(torch.from_numpy(asked).requires_grad_(), 0.0, torch.zeros(()))
+    found = scale.differentiable_quantiles(torch.from_numpy(asked).requires_grad_(), 0.0, 0.0)
 
     np.testing.assert_allclose(found.detach().numpy(), scale.inverse(asked), rtol=1e-12)
