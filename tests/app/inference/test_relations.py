@@ -336,4 +336,5 @@ def test_what_smaller_budgets_said_of_the_task_itself_is_heard(
 
     untold, told = (np.corrcoef(one, truth)[0, 1] for one in found)
 
-    assert told > max(untold + 0.2, 0.5)
+    assert told > 0.9
+    assert 1.0 - told < (1.0 - untold) / 3.0
