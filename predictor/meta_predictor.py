@@ -12,6 +12,7 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock, local
 from typing import Any
@@ -24,7 +25,7 @@ from predictor import checkpoint
 from predictor.adapted_predictor import DECISIONS, AdaptedPredictor, Experience, Surroundings
 from predictor.architecture import Architecture
 from predictor.calibration import Widths
-from predictor.encoding import NUM_GLOBAL_FEATURES, ArchitectureEncoder, SpaceReference
+from predictor.encoding import NUM_GLOBAL_FEATURES, ArchitectureEncoder, GraphBatch, SpaceReference
 from predictor.errors import CheckpointError
 from predictor.meta.cross_fitting import MIN_FOR_FOLDS, cross_fitted
 from predictor.meta.episodes import space_reference
@@ -33,7 +34,7 @@ from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.process_fitting import Learned, process_of, process_with_forests
 from predictor.surrogate.related_tasks import RelatedTasks, are_related, is_cost
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPInputs
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPInputs, ResidualGP
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.surrogate.support_forests import MIN_FOR_FORESTS
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context
@@ -232,7 +233,8 @@ class MetaPredictor:
         parts: Parts = EVERYTHING,
     ) -> AdaptedPredictor:
         """Inner loop and residual process on the support set, which may be empty; `related` from the method of that name. Forests
-        are grown where quality is forecast and no related task is heard: costs are sums, which trees tell badly.
+        are grown where quality is forecast: costs are sums, which trees tell badly. Related tasks are heard unless there are enough
+        observations to tell that these are foretold better without; forests take no part in that choice.
 
         Known errors of observations (`SupportSet.std_errors`) count in the residual process, and in which observations the
         widths of intervals are judged by. The inner loop takes all observations alike, so that fewer than the process needs
@@ -263,19 +265,17 @@ class MetaPredictor:
         errors = surroundings.scale.forward_errors(held.targets, np.array(held.std_errors))
         noise = torch.tensor(held.counts).double(), torch.from_numpy(errors).square()
         learned = Learned(targets.double(), *noise)
-        seen = _seen(adapted, held, left_out_mean)
-        if related is None and len(support) >= MIN_FOR_FORESTS and parts.forests and not is_cost(task.metric):
-            decisions = seen.views[DECISIONS]
-            rows = parts.shown(surroundings.forest_rows(batch, decisions, seen.means), decisions.shape[1])
-            return adapted.with_process(*process_with_forests(parts.seen(seen), rows, learned, alone.own_shares))
-        heard = process_of(task, parts.seen(seen), learned, related, surroundings.own_shares)
+
+        def started(adapted: AdaptedPredictor, related: RelatedTasks | None) -> _Started:
+            return _Started(adapted, _seen(adapted, held, left_out_mean), related, learned, parts)
+
+        start = started(adapted, related)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
             experience = replace(experience, width_factor=self._widths.alone.factor(len(support)))
-            unheard = AdaptedPredictor(alone, parameters, None, experience)
-            process = process_of(task, parts.seen(_seen(unheard, held, left_out_mean)), learned, None, alone.own_shares)
-            if process.leave_one_out_log_density > heard.leave_one_out_log_density:
-                return unheard.with_process(process)
-        return adapted.with_process(heard)
+            unheard = started(AdaptedPredictor(alone, parameters, None, experience), None)
+            start = max(start, unheard, key=lambda one: one.process.leave_one_out_log_density)
+        grows = parts.forests and len(support) >= MIN_FOR_FORESTS and not is_cost(task.metric)
+        return start.with_forests(batch) if grows else start.with_process()
 
     def _surroundings(
         self, task: Task, space: SearchSpace, support: SupportSet, reference: SpaceReference, warped: bool = True
@@ -322,6 +322,39 @@ class MetaPredictor:
         if not header.get("hears_universal_mean", False):  # kept ones of before there was any say nothing
             surroundings = replace(surroundings, universal=None)
         return AdaptedPredictor.restored(surroundings, header, tensors)
+
+
+@dataclass(frozen=True)
+class _Started:
+    """An adaptation that lacks its process."""
+
+    adapted: AdaptedPredictor
+    seen: GPInputs  # the support set
+    related: RelatedTasks | None
+    learned: Learned
+    parts: Parts
+
+    @cached_property
+    def process(self) -> ResidualGP:
+        """Without forests."""
+        seen, own_shares = self.parts.seen(self.seen), self._around.own_shares
+        return process_of(self.adapted.task, seen, self.learned, self.related, own_shares)
+
+    def with_process(self) -> AdaptedPredictor:
+        """The adaptation with it."""
+        return self.adapted.with_process(self.process)
+
+    def with_forests(self, batch: GraphBatch) -> AdaptedPredictor:
+        """The adaptation with a process that starts from a forest's opinion, too; from the support set's graphs."""
+        decisions = self.seen.views[DECISIONS]
+        rows = self.parts.shown(self._around.forest_rows(batch, decisions, self.seen.means), decisions.shape[1])
+        seen, own_shares = self.parts.seen(self.seen), self._around.own_shares
+        found = process_with_forests(self.adapted.task, seen, rows, self.learned, self.related, own_shares)
+        return self.adapted.with_process(*found)
+
+    @property
+    def _around(self) -> Surroundings:
+        return self.adapted.insides.surroundings
 
 
 def _seen(adapted: AdaptedPredictor, held: SupportSet, left_out_mean: Tensor) -> GPInputs:

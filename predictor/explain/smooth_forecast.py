@@ -111,9 +111,11 @@ class SmoothForecast:
         if self._forests is None:
             means = torch.cat([mean[:, None], opinions], 1)
             return self._process.differentiable_mean(GPInputs(means, views[:known], contrasts))
-        means = torch.cat([mean[:, None], opinions[:, :-1]], 1)  # the last one corrects the blend of all others
+        at = self._num_universal  # after these the forests' opinion, which the process hears last, and correction
+        universal, opinion, correction = opinions[:, :at], opinions[:, at : at + 1], opinions[:, at + 1]
+        means = torch.cat([mean[:, None], universal, opinions[:, self.num_of_trees :], opinion], 1)
         center = self._process.differentiable_mean(GPInputs(means, views[:known], contrasts))
-        return torch.lerp(center, self._process.blend(means) + opinions[:, -1], self._forests.share)
+        return torch.lerp(center, self._process.blend(means) + correction, self._forests.share)
 
     def _blended(self, mean: Tensor, opinions: Tensor) -> Tensor:
         related = self._around.related

@@ -43,30 +43,40 @@ def process_of(
 ) -> ResidualGP:
     """The process on these opinions and views, beside related tasks or without; own shares are of all opinions but those of related tasks,
     and add up to 1."""
-    shares: tuple[float, ...] = own_shares
-    room: tuple[float, ...] = ()
-    if related is not None:
-        room = _room(task.metric, related)
-        of_own, *of_related = related.shares
-        shares = (*(of_own * share for share in own_shares), *of_related)
-    return _fitted(support, learned, GPConfig(shares=shares, room=room))
+    return _fitted(support, learned, _config(task, related, own_shares, ()))
 
 
 def process_with_forests(
-    support: GPInputs, rows: Tensor, learned: Learned, own_shares: tuple[float, ...]
+    task: Task,
+    support: GPInputs,
+    rows: Tensor,  # (S, F)
+    learned: Learned,
+    related: RelatedTasks | None,
+    own_shares: tuple[float, ...],
 ) -> tuple[ResidualGP, SupportForests]:
-    """The process with a forest's opinion as the last one, and what corrects the blend of all."""
+    """The same with a forest's opinion as the last one, a share of the task's own, and what corrects the blend of all."""
     noise = learned.counts, learned.known_variance
     opinion, left_out = grown(rows, learned.targets, *noise)
-    num_others = support.means.shape[1]
     heard = replace(support, means=torch.cat([support.means, left_out[:, None]], dim=1))
-    shares = *((1.0 - OPINION_SHARE) * share for share in own_shares), OPINION_SHARE
-    widths = *[GPConfig.log_width_of_shares] * num_others, LOG_WIDTH_OF_OPINION
-    process = _fitted(heard, learned, GPConfig(shares=shares, log_widths_of_shares=widths))
+    others = tuple((1.0 - OPINION_SHARE) * share for share in own_shares)
+    config = _config(task, related, others, (OPINION_SHARE,))
+    widths = *[GPConfig.log_width_of_shares] * support.means.shape[1], LOG_WIDTH_OF_OPINION
+    process = _fitted(heard, learned, replace(config, log_widths_of_shares=widths))
     blend, missed, ordinary = process.blend(heard.means), process.missed(), process.is_ordinary
     correction, left_out = grown(rows, learned.targets - blend, *noise)
     apart = blend + left_out - (learned.targets - missed)
     return process, SupportForests(opinion, correction, corrected_share(missed[ordinary], apart[ordinary]))
+
+
+def _config(
+    task: Task, related: RelatedTasks | None, own_shares: tuple[float, ...], last: tuple[float, ...]
+) -> GPConfig:
+    """With own opinions before those of related tasks, and others after them."""
+    if related is None:
+        return GPConfig(shares=(*own_shares, *last))
+    of_own, *of_related = related.shares
+    first, last = (tuple(of_own * share for share in own) for own in (own_shares, last))
+    return GPConfig(shares=(*first, *of_related, *last), room=_room(task.metric, related))
 
 
 def _fitted(support: GPInputs, learned: Learned, config: GPConfig) -> ResidualGP:
