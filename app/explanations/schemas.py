@@ -114,7 +114,7 @@ class GradientsOut(Reply):
     decisions: dict[str, float] = Field(description="Shares of the space's decisions themselves, by name.")
     statistics: float = Field(
         description="The share of statistics of the whole graph, which no node or edge has alone, and of what trees make of them "
-        "and, where forests take part, of decisions."
+        "and, where forests take part, of decisions and related tasks."
     )
     related_tasks: float = Field(description="The share of what related tasks say.")
     completeness_error: float

@@ -8,6 +8,7 @@ from functools import cache
 
 import torch
 
+from predictor.adaptation_parts import EVERYTHING, Parts
 from predictor.adapted_predictor import AdaptedPredictor
 from predictor.baselines.base import Adapted, FewShotPredictor
 from predictor.benchmarks.base import BenchmarkTask
@@ -15,7 +16,7 @@ from predictor.calibration import WIDTHS
 from predictor.contest.contestants import Contestant, sources_of
 from predictor.contest.fingerprints import code_digest, digest
 from predictor.meta.inner_loop import initial_log_step_sizes
-from predictor.meta_predictor import EVERYTHING, MetaPredictor, Parts
+from predictor.meta_predictor import MetaPredictor
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
 from predictor.surrogate.related_tasks import MIN_OBSERVATIONS, RelatedTasks, are_related
@@ -37,10 +38,11 @@ WITHOUT_PARTS: Mapping[str, Parts] = {
     "Archcast without warp": Parts(warp=False),
     WITHOUT_FORESTS: Parts(forests=False),
 }
-"""Each is the version less that part alone; related tasks are heard, beside which there are no forests to leave out."""
+"""Each is the version less that part alone; related tasks are heard."""
 
 _CODE = (
-    *("predictor.meta_predictor", "predictor.adapted_predictor", "predictor.meta.cross_fitting"),
+    *("predictor.meta_predictor", "predictor.adaptation_parts", "predictor.adapted_predictor"),
+    "predictor.meta.cross_fitting",
     *("predictor.meta.inner_loop", "predictor.meta.episodes", "predictor.surrogate", "predictor.calibration"),
     "predictor.encoding",
 )
@@ -108,8 +110,7 @@ def own_contestants(
         ours,
         *([without_related] if related else []),
         without_process,
-        # beside related tasks no forest is grown: without them would be the same once more
-        *(less(name, parts) for name, parts in WITHOUT_PARTS.items() if parts.forests or not related),
+        *(less(name, parts) for name, parts in WITHOUT_PARTS.items()),
     ]
 
 

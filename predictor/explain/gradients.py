@@ -84,7 +84,7 @@ class GradientExplanation:
     nodes: tuple[NodeShare, ...]
     edges: tuple[EdgeShare, ...]
     decisions: dict[str, float]  # by name
-    statistics: float  # of the whole graph, by what the surrogate, the process and trees make of them; forests read decisions, too
+    statistics: float  # of the whole graph, by what the surrogate, the process and trees make of them; forests read decisions and related tasks, too
     related_tasks: float
     completeness_error: float
     num_steps: int

@@ -12,11 +12,12 @@ import torch
 from forecast_checks import assert_equal
 from numpy.typing import NDArray
 
+from predictor.adaptation_parts import Parts
 from predictor.architecture import Architecture
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.encoding import NUM_GLOBAL_FEATURES
 from predictor.errors import CheckpointError
-from predictor.meta_predictor import MetaPredictor, Parts
+from predictor.meta_predictor import MetaPredictor
 from predictor.meta_training import with_manifest
 from predictor.prediction import Predictions
 from predictor.search_spaces.nasbench201 import NASBench201
@@ -160,16 +161,47 @@ def test_where_costs_are_forecast_no_forest_is_grown(tiny_meta, space, cells, su
     assert tiny_meta.adapt(LATENCY, space, support_of(cells[:30], convolutions)).insides.forests is None
 
 
-def test_beside_related_tasks_no_forest_is_grown(
-    tiny_meta, accuracy_task, space, cells, support_of, convolutions
+@pytest.mark.parametrize("noise", [0.0, 10.0])
+def test_beside_related_tasks_a_forests_opinion_has_its_share_of_what_is_left_to_the_task_itself(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, configs_seen, noise
 ) -> None:
-    other = MeasuredTask(replace(accuracy_task, dataset="other"), space, support_of(cells, convolutions))
-    related = tiny_meta.related(accuracy_task, space, [other])
+    related, support = related_of(accuracy_task, noise), support_of(cells[:20], convolutions)
 
-    adapted = tiny_meta.adapt(accuracy_task, space, support_of(cells[:30], convolutions), related)
+    adapted = universal_meta.adapt(accuracy_task, space, support, related)
 
-    assert related is not None
-    assert adapted.insides.forests is None
+    assert adapted.insides.forests is not None
+    (config,) = configs_seen
+    num_means = adapted.insides.process.support.means.shape[1]
+    assert num_means == len(config.shares) == len(config.log_widths_of_shares)
+    assert sum(config.shares) == pytest.approx(1.0)
+    assert config.shares[-1] == pytest.approx(0.25 * (1.0 - related.share))
+    assert config.log_widths_of_shares == (1.5,) * (num_means - 1) + (0.4,)
+    opinion = adapted.said_by_forests(cells[30:40])[:, 0]
+    torch.testing.assert_close(adapted.gp_inputs(cells[30:40]).means[:, -1], opinion)
+
+
+@pytest.mark.parametrize("is_better_alone", [False, True])
+def test_whether_related_tasks_are_heard_is_told_before_forests_are_grown(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, monkeypatch, is_better_alone
+) -> None:
+    judged = []
+
+    def density(process: ResidualGP) -> float:
+        judged.append(process.support.means.shape[1])
+        return float((process.support.contrasts is None) == is_better_alone)
+
+    monkeypatch.setattr(ResidualGP, "leave_one_out_log_density", property(density))
+    related, support = related_of(accuracy_task, 0.0), support_of(cells[:80], convolutions)
+
+    adapted = universal_meta.adapt(accuracy_task, space, support, related)
+
+    assert judged == [3, 3]  # the surrogate, one relative twice; the surrogate, the universal mean's two
+    insides = adapted.insides
+    assert insides.forests is not None
+    assert insides.process.support.means.shape[1] == 4
+    assert (insides.surroundings.related is None) == is_better_alone
+    restored = universal_meta.restore(accuracy_task, space, adapted.to_bytes())
+    assert_equal(restored.predict(cells), adapted.predict(cells))
 
 
 def test_forests_read_no_part_that_is_left_out(
@@ -236,15 +268,16 @@ def related_of(universal_meta, space, cells, support_of, convolutions) -> Callab
     return build
 
 
-def rooms_seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ...]]:
-    """What room every process that is fitted from here on leaves its views."""
-    found: list[tuple[float, ...]] = []
+@pytest.fixture
+def configs_seen(monkeypatch: pytest.MonkeyPatch) -> list[GPConfig]:
+    """What every process that is fitted is told beforehand."""
+    found: list[GPConfig] = []
     fit = ResidualGP.fit
 
     def noted(
         support: GPInputs, targets: torch.Tensor, counts: torch.Tensor, config: GPConfig, *rest: Any
     ) -> ResidualGP:
-        found.append(config.room)
+        found.append(config)
         return fit(support, targets, counts, config, *rest)
 
     monkeypatch.setattr(ResidualGP, "fit", noted)
@@ -252,15 +285,15 @@ def rooms_seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, ...]]:
 
 
 def test_the_better_related_tasks_are_the_less_room_is_left_to_what_holds_in_every_space(
-    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, monkeypatch
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, configs_seen
 ) -> None:
-    support, rooms = support_of(cells[:20], convolutions), rooms_seen(monkeypatch)
+    support = support_of(cells[:20], convolutions)
     good, bad = (related_of(accuracy_task, noise) for noise in (0.0, 10.0))
 
     for related in (None, good, bad):
         universal_meta.adapt(accuracy_task, space, support, related)
 
-    alone, beside_good, beside_bad = rooms
+    alone, beside_good, beside_bad = (config.room for config in configs_seen)
     assert alone == ()
     for room, related in ((beside_good, good), (beside_bad, bad)):
         less = 1.0 - 0.5 * float(related.reliability.max()) ** 2
@@ -269,14 +302,14 @@ def test_the_better_related_tasks_are_the_less_room_is_left_to_what_holds_in_eve
 
 
 def test_where_costs_are_forecast_every_view_keeps_its_room(
-    universal_meta, space, cells, support_of, convolutions, related_of, monkeypatch
+    universal_meta, space, cells, support_of, convolutions, related_of, configs_seen
 ) -> None:
-    related, rooms = related_of(LATENCY, 0.0), rooms_seen(monkeypatch)
+    related = related_of(LATENCY, 0.0)
 
     universal_meta.adapt(LATENCY, space, support_of(cells[:20], convolutions), related)
 
     assert related.trust > 0.9
-    assert rooms == [(1.0,) * 6]
+    assert [config.room for config in configs_seen] == [(1.0,) * 6]
 
 
 @pytest.mark.parametrize(("noise", "factor"), [(0.0, 0.25), (30.0, 4.0)])

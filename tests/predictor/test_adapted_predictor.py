@@ -10,6 +10,7 @@ import pytest
 import torch
 from forecast_checks import assert_equal
 
+from predictor.adaptation_parts import Parts
 from predictor.adapted_predictor import AdaptedPredictor
 from predictor.architecture import Architecture
 from predictor.benchmarks.base import BenchmarkTask
@@ -17,7 +18,7 @@ from predictor.benchmarks.registry import read_all
 from predictor.champion import shipped_champion
 from predictor.checkpoint import from_bytes, to_bytes
 from predictor.errors import CheckpointError
-from predictor.meta_predictor import MetaPredictor, Parts
+from predictor.meta_predictor import MetaPredictor
 from predictor.scoring import kendall_tau
 from predictor.search_spaces.base import SearchSpace
 from predictor.search_spaces.registry import search_space

@@ -30,8 +30,6 @@ from predictor.tasks import Metric, Task
 
 from .conftest import TASK
 
-BESIDE_RELATED = [name for name in WITHOUT_PARTS if name != WITHOUT_FORESTS]
-
 
 @pytest.fixture(scope="module")
 def trained_meta(tiny_meta) -> MetaPredictor:
@@ -60,7 +58,7 @@ def test_what_related_tasks_say_counts_and_is_left_out_of_an_ablation(tiny_meta,
     entrants = own_contestants(tiny_meta, measured, [sibling])
     ours, without_related, without_process = (forecasts(one, draw) for one in entrants[:3])
 
-    assert [one.name for one in entrants] == [OURS, WITHOUT_RELATED, WITHOUT_PROCESS, *BESIDE_RELATED]
+    assert [one.name for one in entrants] == [OURS, WITHOUT_RELATED, WITHOUT_PROCESS, *WITHOUT_PARTS]
     assert np.corrcoef(ours, draw.truth)[0, 1] > 0.8
     assert np.corrcoef(ours, draw.truth)[0, 1] > np.corrcoef(without_related, draw.truth)[0, 1]
     assert not np.allclose(without_related, without_process)
@@ -82,11 +80,11 @@ def test_less_one_part_is_another_forecast_that_still_hears_related_tasks(univer
     draw = draw_episode(measured, (20,), 0, 100).draw(20)
     found = {one.name: forecasts(one, draw) for one in own_contestants(universal_meta, measured, [sibling])}
 
-    different = [found[name].tobytes() for name in (OURS, *BESIDE_RELATED) if name != WITHOUT_UNIVERSAL]
+    different = [found[name].tobytes() for name in (OURS, *WITHOUT_PARTS) if name != WITHOUT_UNIVERSAL]
 
     assert len(set(different)) == len(different)
     assert np.array_equal(found[WITHOUT_UNIVERSAL], found[OURS])  # the sibling is trusted and speaks in its place
-    for name in BESIDE_RELATED:
+    for name in WITHOUT_PARTS:
         assert np.corrcoef(found[name], draw.truth)[0, 1] > np.corrcoef(found[WITHOUT_RELATED], draw.truth)[0, 1]
 
 
