@@ -1,11 +1,13 @@
 """How long adaptation takes and how much memory it needs, by number of observations.
 
-    python scripts/bench_adaptation.py --tables DIR    accuracies of NAS-Bench-201 cells on CIFAR-10
-    python scripts/bench_adaptation.py                 our own benchmark, beyond its end an invented value
+    python scripts/bench_adaptation.py --tables DIR              accuracies of NAS-Bench-201 cells on CIFAR-10
+    python scripts/bench_adaptation.py --tables DIR --related    beside those on CIFAR-100 and ImageNet16-120
+    python scripts/bench_adaptation.py                           our own benchmark, beyond its end an invented value
 
 Every repeat has a process of its own, so that its memory is its own. It loads the version, adapts to ten other cells, which
 pays for what only the first adaptation of a process needs, and then adapts under the clock. Memory is the highest resident
-size less that before anything adapted. Cells are parsed beforehand; they are encoded under the clock.
+size less that before anything adapted. Cells are parsed beforehand; they are encoded under the clock, and what related tasks say
+is worked out under it.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from tqdm import tqdm
 
 from predictor import Architecture, MetaPredictor, Metric, Observation, SearchSpace, SupportSet, Task, shipped_champion
 from predictor.benchmarks.registry import read_all
+from predictor.contest.contestants import sources_of
 from predictor.contest.report import table
 from predictor.scoring import kendall_tau
+from predictor.tasks import MeasuredTask
 
 SIZES = (10, 100, 1_000, 2_000, 10_000)
 AIMS = {100: "under 2 s", 10_000: "under 10 s, 1 GB"}
@@ -62,11 +66,15 @@ class Cells:
     observed: tuple[Observation, ...]
     unseen: tuple[Observation, ...]
     invented: int  # of the observed values
+    related: tuple[MeasuredTask, ...] = ()
 
 
-def published_cells(tables: Path, size: int, seed: int) -> Cells:
-    """Some of the networks to ask about, and table rows of the others, which may write one network in several ways."""
-    measured = next(one for one in read_all(tables, names=["nb201_accuracy"]) if one.task.name == PUBLISHED)
+def published_cells(tables: Path, size: int, seed: int, with_related: bool = False) -> Cells:
+    """Some of the networks to ask about, and table rows of the others, which may write one network in several ways; accuracies of
+    all cells on the other data sets where related tasks are asked for."""
+    tasks = read_all(tables, names=["nb201_accuracy"])
+    measured = next(one for one in tasks if one.task.name == PUBLISHED)
+    others = [one for one in tasks if one.task.metric == measured.task.metric and one is not measured]
     rng = np.random.default_rng(seed)
     every = [
         Observation(cell, float(value)) for cell, value in zip(measured.architectures, measured.values, strict=True)
@@ -75,7 +83,8 @@ def published_cells(tables: Path, size: int, seed: int) -> Cells:
     unseen = [networks[place] for place in rng.permutation(len(networks))[:NUM_UNSEEN].tolist()]
     asked = {one.architecture.hash for one in unseen}
     observed = [every[row] for row in rng.permutation(len(every)).tolist() if every[row].architecture.hash not in asked]
-    return Cells(measured.task, measured.space, tuple(observed[:size]), tuple(unseen), 0)
+    related = tuple(sources_of(others)) if with_related else ()
+    return Cells(measured.task, measured.space, tuple(observed[:size]), tuple(unseen), 0, related)
 
 
 def own_cells(size: int, seed: int) -> Cells:
@@ -103,7 +112,8 @@ def adapted_once(cells: Cells, version: Path, ask: bool) -> Adaptation:
     reset_peak()
     meta.adapt(_other_task(cells.task), cells.space, SupportSet.of(cells.unseen[:_WARM_UP]))
     began, worked = time.perf_counter(), time.process_time()
-    adapted = meta.adapt(cells.task, cells.space, support)
+    related = meta.related(cells.task, cells.space, cells.related) if cells.related else None
+    adapted = meta.adapt(cells.task, cells.space, support, related)
     seconds, processor, megabytes = time.perf_counter() - began, time.process_time() - worked, peak_mb() - before
     tau = math.nan
     if ask:
@@ -143,6 +153,7 @@ def in_a_process_of_its_own(size: int, seed: int, args: argparse.Namespace) -> A
     """The same script with the size to measure."""
     command = [sys.executable, __file__, "--measure", str(size), "--seed", str(seed), "--version", str(args.version)]
     command += ["--threads", str(args.threads), *(["--tables", str(args.tables)] if args.tables else [])]
+    command += ["--related"] * args.related
     counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(args.threads))
     ended = subprocess.run(command, env=os.environ | counts, stdout=subprocess.PIPE, text=True, check=True)
     return Adaptation(**json.loads(ended.stdout.splitlines()[-1]))
@@ -183,6 +194,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--version", type=Path, default=shipped_champion(), help="model version (default: the shipped one)"
     )
+    parser.add_argument("--related", action="store_true", help="hear the table's other accuracies as related tasks")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument(
         "--repeats", type=int, help=f"default: {_REPEATS}, from {_MANY:,} observations on {_REPEATS_OF_MANY}"
@@ -190,14 +202,22 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)  # in this process, and nothing else
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args(given)
+    args = parser.parse_args(given)
+    if args.related and args.tables is None:
+        parser.error("--related: expected --tables, whose other accuracies are the related tasks")
+    return args
 
 
 def measure(args: argparse.Namespace) -> None:
     """One repeat, printed as a line of JSON."""
     torch.set_num_threads(args.threads)
-    cells = published_cells(args.tables, args.measure, args.seed) if args.tables else own_cells(args.measure, args.seed)
-    print(json.dumps(asdict(adapted_once(cells, args.version, ask=args.tables is not None))))
+    is_published = args.tables is not None
+    cells = (
+        published_cells(args.tables, args.measure, args.seed, args.related)
+        if is_published
+        else own_cells(args.measure, args.seed)
+    )
+    print(json.dumps(asdict(adapted_once(cells, args.version, ask=is_published))))
 
 
 def main(given: Sequence[str] | None = None) -> None:
@@ -214,7 +234,8 @@ def main(given: Sequence[str] | None = None) -> None:
                 found.append(in_a_process_of_its_own(size, seed, args))
                 bar.update()
     invented = "" if args.tables else f"; {OWN} ends before the largest sizes: from there on values are invented"
-    print(f"{PUBLISHED if args.tables else OWN}, {args.threads} thread(s), median (lowest–highest){invented}\n")
+    beside = ", beside related tasks" * args.related
+    print(f"{PUBLISHED if args.tables else OWN}{beside}, {args.threads} thread(s), median (lowest–highest){invented}\n")
     print(report(found))
 
 

@@ -37,6 +37,13 @@ def test_every_size_is_reported_with_its_aim(bench, monkeypatch, capsys) -> None
     assert all(float(row[3]) > 0.0 for row in rows)
 
 
+def test_related_tasks_without_tables_are_refused(bench, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bench.main(["--related"])
+
+    assert "--related: expected --tables" in capsys.readouterr().err
+
+
 def test_beyond_our_own_benchmark_values_are_invented(bench) -> None:
     within, beyond = bench.own_cells(40, seed=0), bench.own_cells(1_600, seed=0)
 
@@ -83,3 +90,22 @@ def test_published_networks_that_are_asked_about_were_not_observed(bench) -> Non
     assert len(cells.observed) == 10_000
     assert len(unseen) == len(cells.unseen) == 1_000
     assert not observed & unseen
+
+
+@pytest.mark.skipif(
+    not (TABLES / "nb201_accuracy.parquet").is_file(),
+    reason=f"needs the published table nb201_accuracy in {TABLES}, or in the folder that ARCHCAST_BENCHMARK_DATA names",
+)
+def test_beside_related_tasks_the_other_accuracies_of_the_table_are_heard(bench, monkeypatch, capsys) -> None:
+    cells = bench.published_cells(TABLES, 10, seed=0, with_related=True)
+    assert sorted(one.task.name for one in cells.related) == [
+        "nasbench201/cifar100/accuracy", "nasbench201/imagenet16_120/accuracy",
+    ]  # fmt: skip
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    bench.main(["--tables", str(TABLES), "--related", "--sizes", "20", "--repeats", "1"])
+
+    out = capsys.readouterr().out
+    assert out.startswith("nasbench201/cifar10/accuracy, beside related tasks, 1 thread(s)")
+    tau = float(out.splitlines()[-1].strip("| ").split(" | ")[-1])
+    assert tau > 0.85  # alone: 0.80
