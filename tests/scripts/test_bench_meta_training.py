@@ -28,12 +28,12 @@ def bench() -> ModuleType:
 
 
 def test_both_engines_do_the_same_work_for_the_same_gradients(bench, capsys) -> None:
-    bench.main(["--devices", "cpu", "--tasks", "2", "3", "--support", "8", "--query", "8", "--repeats", "1"])
+    bench.main(["--devices", "cpu", "--tasks", "1", "2", "--support", "4", "--query", "4", "--repeats", "1"])
 
     out = capsys.readouterr().out
     rows = [line.strip("| ").split(" | ") for line in out.splitlines() if line.startswith("| cpu")]
     assert [row[:3] for row in rows] == [
-        ["cpu", engine, tasks] for tasks in ("2", "3") for engine in ("batched", "learn2learn")
+        ["cpu", engine, tasks] for tasks in ("1", "2") for engine in ("batched", "learn2learn")
     ]
     assert rows[0][4] == "1.00"
     assert all(0.0 < float(row[6]) < 1.0 for row in rows)  # less than one large product reaches

@@ -9,7 +9,7 @@ from script_modules import load_script
 
 from predictor import checkpoint, shipped_champion
 from predictor.benchmarks.measured_cells import SHIPPED_FOLDER
-from predictor.contest.ours import WITHOUT_FORESTS, WITHOUT_PARTS
+from predictor.contest.ours import WITHOUT_PARTS
 from predictor.contest.results import ResultStore
 
 pytestmark = pytest.mark.skipif(
@@ -67,8 +67,7 @@ def test_ours_and_its_parts_take_part_with_the_version_that_ships(run, tmp_path)
     found = {(one.contestant, one.num_observations) for one in ResultStore(tmp_path / "results").load()}
     parts = ("Archcast", "Archcast without related tasks", "Archcast without residual process")
     ours = {(name, size) for name in parts for size in (0, 5)}
-    less = (set(WITHOUT_PARTS) | {"Archcast from scratch"}) - {WITHOUT_FORESTS}  # beside related tasks there are none
-    assert found == ours | {(name, 5) for name in less}
+    assert found == ours | {(name, 5) for name in (*WITHOUT_PARTS, "Archcast from scratch")}
 
 
 def test_a_case_whose_training_is_missing_goes_without_ours_and_says_so(run, tmp_path, capsys) -> None:
