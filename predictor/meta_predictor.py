@@ -45,6 +45,9 @@ from predictor.tasks import MeasuredTask, SupportSet, Task
 _MIN_FOR_CHOICE = 40
 """Observations from which on they tell whether related tasks help at all."""
 
+_MOST_FOR_CHOICE = 200
+"""Observations that are asked: more tell no more, and a process on four hundred takes seconds to fit."""
+
 _REFERENCE, _UNIVERSAL = "reference.", "universal."
 """What names of tensors in a checkpoint begin with."""
 
@@ -235,7 +238,7 @@ class MetaPredictor:
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
             experience = replace(experience, width_factor=self._widths.alone.factor(len(support)))
             unheard = started(AdaptedPredictor(alone, parameters, None, experience), None)
-            start = max(start, unheard, key=lambda one: one.process.leave_one_out_log_density)
+            start = max(start, unheard, key=lambda one: one.leave_one_out_log_density)
         grows = parts.forests and len(support) >= MIN_FOR_FORESTS and not is_cost(task.metric)
         return start.with_forests(batch) if grows else start.with_process()
 
@@ -301,6 +304,16 @@ class _Started:
         """Without forests."""
         seen, own_shares = self.parts.seen(self.seen), self._around.own_shares
         return process_of(self.adapted.task, seen, self.learned, self.related, own_shares)
+
+    @property
+    def leave_one_out_log_density(self) -> float:
+        """Of that process, or where there are many observations of one on some of them."""
+        count = len(self.learned.targets)
+        if count <= _MOST_FOR_CHOICE:
+            return self.process.leave_one_out_log_density
+        rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_MOST_FOR_CHOICE]
+        some = replace(self, seen=self.seen.select(rows), learned=self.learned.select(rows))
+        return some.process.leave_one_out_log_density
 
     def with_process(self) -> AdaptedPredictor:
         """The adaptation with it."""

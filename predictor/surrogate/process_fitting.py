@@ -37,6 +37,10 @@ class Learned:
     counts: Tensor  # (S,) of measurements
     known_variance: Tensor  # (S,) of their errors; 0 where nothing is known
 
+    def select(self, rows: Tensor) -> Learned:
+        """Of these observations."""
+        return Learned(self.targets[rows], self.counts[rows], self.known_variance[rows])
+
 
 def process_of(
     task: Task, support: GPInputs, learned: Learned, related: RelatedTasks | None, own_shares: tuple[float, ...]

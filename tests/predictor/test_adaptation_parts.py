@@ -204,6 +204,26 @@ def test_whether_related_tasks_are_heard_is_told_before_forests_are_grown(
     assert_equal(restored.predict(cells), adapted.predict(cells))
 
 
+@pytest.mark.parametrize("of", ["accuracy", "latency"])
+def test_of_many_observations_some_tell_whether_related_tasks_are_heard_and_all_are_learned_from(
+    universal_meta, accuracy_task, space, cells, support_of, convolutions, related_of, monkeypatch, of
+) -> None:
+    judged = []
+
+    def density(process: ResidualGP) -> float:
+        judged.append(len(process.targets))
+        return 0.0
+
+    monkeypatch.setattr(ResidualGP, "leave_one_out_log_density", property(density))
+    task = accuracy_task if of == "accuracy" else LATENCY
+    support = support_of(cells[:220], convolutions)
+
+    adapted = universal_meta.adapt(task, space, support, related_of(task, 0.0))
+
+    assert judged == [200, 200]
+    assert len(adapted.insides.process.targets) == len(support) == 220
+
+
 def test_forests_read_no_part_that_is_left_out(
     tiny_meta, accuracy_task, space, cells, support_of, convolutions
 ) -> None:
