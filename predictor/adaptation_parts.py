@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from predictor.encoding import NUM_GLOBAL_FEATURES
-from predictor.surrogate.residual_gp import GPInputs
+from predictor.surrogate.hyperparameters import GPInputs
 
 
 @dataclass(frozen=True)

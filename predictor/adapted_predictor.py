@@ -26,9 +26,10 @@ from predictor.meta.cross_fitting import believable
 from predictor.prediction import Predictions
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.fast_surrogate import FastSurrogate
+from predictor.surrogate.hyperparameters import GPInputs
 from predictor.surrogate.neighbourhoods import neighbourhood_features
 from predictor.surrogate.related_tasks import RelatedTasks
-from predictor.surrogate.residual_gp import GPInputs, ResidualGP
+from predictor.surrogate.residual_gp import ResidualGP
 from predictor.surrogate.standardisation import Standardisation
 from predictor.surrogate.support_forests import SupportForests
 from predictor.surrogate.surrogate import SurrogateInputs

@@ -33,9 +33,10 @@ from predictor.meta.episodes import space_reference
 from predictor.meta.inner_loop import InnerLoopConfig
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.encoder import EncoderConfig
+from predictor.surrogate.hyperparameters import GPInputs
 from predictor.surrogate.process_fitting import Learned, process_of, process_with_forests
 from predictor.surrogate.related_tasks import RelatedTasks, are_related, is_cost
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPInputs, ResidualGP
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, ResidualGP
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.surrogate.support_forests import MIN_FOR_FORESTS
 from predictor.surrogate.surrogate import Surrogate, SurrogateConfig, SurrogateInputs, task_context

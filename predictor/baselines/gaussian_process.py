@@ -12,7 +12,8 @@ from predictor.architecture import Architecture
 from predictor.baselines.features import Features
 from predictor.baselines.standardised import Forecaster, StandardisedBaseline
 from predictor.search_spaces.base import SearchSpace
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs, ResidualGP
+from predictor.surrogate.hyperparameters import GPConfig, GPInputs
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, ResidualGP
 from predictor.tasks import SupportSet, Task
 
 Inputs = Callable[[Sequence[Architecture]], GPInputs]

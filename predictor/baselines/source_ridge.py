@@ -22,7 +22,8 @@ from predictor.baselines.source_mean import SLOPE, SLOPE_STD, mean_of_sources
 from predictor.baselines.sources import ReportProgress, no_progress, priors_of
 from predictor.baselines.standardised import Forecaster, StandardisedBaseline
 from predictor.search_spaces.base import SearchSpace
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs
+from predictor.surrogate.hyperparameters import GPConfig, GPInputs
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS
 from predictor.tasks import MeasuredTask, SupportSet, Task
 
 Array = NDArray[np.float64]

@@ -25,7 +25,8 @@ from predictor.baselines.sources import ReportProgress, Source, chosen_sources, 
 from predictor.baselines.standardised import Forecaster, StandardisedBaseline
 from predictor.encoding import KINDS, SpaceReference
 from predictor.search_spaces.base import SearchSpace
-from predictor.surrogate.residual_gp import MAX_OBSERVATIONS, GPConfig, GPInputs
+from predictor.surrogate.hyperparameters import GPConfig, GPInputs
+from predictor.surrogate.residual_gp import MAX_OBSERVATIONS
 from predictor.surrogate.standardisation import normal_scores
 from predictor.tasks import MeasuredTask, SupportSet, Task
 

@@ -20,7 +20,7 @@ from predictor.contest.contestants import Contestant, Kind, always, baseline_fin
 from predictor.contest.fingerprints import digest
 from predictor.errors import BenchmarkError
 from predictor.search_spaces.base import SearchSpace
-from predictor.surrogate.residual_gp import GPInputs
+from predictor.surrogate.hyperparameters import GPInputs
 from predictor.tasks import SupportSet, Task
 
 Array = NDArray[np.float64]

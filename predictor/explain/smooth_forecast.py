@@ -29,8 +29,8 @@ from predictor.calibration import NORMAL_90
 from predictor.encoding import NUM_COUNTS, ArchitectureEncoder, GraphBatch
 from predictor.explain.smooth_surrogate import SmoothSurrogate
 from predictor.meta.cross_fitting import believable
+from predictor.surrogate.hyperparameters import GPInputs
 from predictor.surrogate.neighbourhoods import differentiable_neighbourhood_features
-from predictor.surrogate.residual_gp import GPInputs
 
 Tensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 

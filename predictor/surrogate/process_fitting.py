@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from predictor.surrogate.hyperparameters import GPConfig, GPInputs
 from predictor.surrogate.related_tasks import RelatedTasks, is_cost
-from predictor.surrogate.residual_gp import GPConfig, GPInputs, ResidualGP
+from predictor.surrogate.residual_gp import ResidualGP
 from predictor.surrogate.support_forests import (
     LOG_WIDTH_OF_OPINION,
     OPINION_SHARE,

@@ -19,15 +19,17 @@ Notation: S support architectures, Q asked ones, K opinions of the mean, V views
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from predictor.surrogate.evidence import Evidence
+from predictor.surrogate.hyperparameters import JITTER, GPConfig, GPInputs, Hyperparameters, noise_variance
 from predictor.surrogate.packed_factor import PackedFactor
 
+_USUAL = GPConfig()
 _MAX_FITTED = 400  # observations that the hyperparameters are fitted on
 MAX_OBSERVATIONS = 2_000
 """Support architectures that the process holds at most."""
@@ -35,77 +37,6 @@ MAX_OBSERVATIONS = 2_000
 _MAX_PAIRS = 2**19  # of support and asked architectures that are compared at once: a matrix of 4 MB
 _STRIP = 256  # columns of the own covariance that are computed at once
 _MAX_TYPICAL = 256  # observations that tell how much is typically left
-_JITTER = 1e-6
-_LEAST_SHARE = 0.01
-_OVERLOOKED, _LEADING = 0.2, 0.7  # share below which an opinion is given another start, and what it gets there
-_NUM_SCALES = 3  # hyperparameters before the shares
-
-
-@dataclass(frozen=True)
-class GPInputs:
-    """Architectures as the process sees them. A view takes no part where it has no columns for the support set."""
-
-    means: Tensor  # (S, K) opinions of the mean, standardised units; the surrogate's first
-    views: tuple[Tensor, ...]  # V × (S, features)
-    contrasts: Tensor | None = None  # (S, R) inner products of rows are covariances over related tasks
-
-    def select(self, rows: Tensor | slice) -> GPInputs:
-        """These rows."""
-        contrasts = None if self.contrasts is None else self.contrasts[rows]
-        return GPInputs(self.means[rows], tuple(view[rows] for view in self.views), contrasts)
-
-
-@dataclass(frozen=True)
-class GPConfig:
-    """Centres and widths of the log-normal priors, in standardised units."""
-
-    slope: float = 0.25
-    offset: float = 0.25
-    noise: float = 0.3
-    view: float = 0.4  # weight of a view's Matérn kernel
-    length: float = 1.5
-    linear: float = 0.15  # weight of a view's linear kernel
-    contrast: float = 0.7  # factor on how related tasks differ from each other, in standard deviations
-    shares: tuple[float, ...] = ()  # of the opinions in the blend; all alike where they are not given
-    log_widths_of_shares: tuple[float, ...] = ()  # `log_width_of_shares` for each where they are not given
-    room: tuple[float, ...] = ()  # factor on both weights of each view; 1 where they are not given
-    log_width: float = 0.8
-    log_width_of_shares: float = 1.5  # wider: one opinion may turn out to be right and all others wrong
-    log_width_of_contrast: float = 0.7
-    num_fit_steps: int = 60
-
-    def prior_means(self, num_means: int, num_views: int, has_contrasts: bool = False) -> Tensor:
-        """Centres of the logarithms of all hyperparameters: 3 + K + 3 V, and one more where there are contrasts."""
-        shares = [
-            max(share, _LEAST_SHARE) for share in self.shares or [1.0 / num_means] * num_means
-        ]  # none is ruled out
-        room = self.room or (1.0,) * num_views
-        if len(room) != num_views:
-            raise ValueError(f"expected room for {num_views} views, got {len(room)}")
-        weights, linear = ([centre * factor for factor in room] for centre in (self.view, self.linear))
-        per_view = [*weights, *[self.length] * num_views, *linear]
-        last = [self.contrast] * has_contrasts
-        return torch.tensor([self.slope, self.offset, self.noise, *shares, *per_view, *last], dtype=torch.float64).log()
-
-    def prior_widths(self, num_means: int, num_views: int, has_contrasts: bool = False) -> Tensor:
-        """How far the logarithms may lie from there."""
-        shares = self.log_widths_of_shares or [self.log_width_of_shares] * num_means
-        per_view, last = [self.log_width] * 3 * num_views, [self.log_width_of_contrast] * has_contrasts
-        return torch.tensor([*[self.log_width] * 3, *shares, *per_view, *last], dtype=torch.float64)
-
-
-class _Hyperparameters:
-    """Slope, offset, noise, shares of the opinions, then weights, lengths and linear weights of all views, and the factor on
-    contrasts where there are any, as logarithms."""
-
-    def __init__(self, raw: Tensor, inputs: GPInputs) -> None:
-        plain, num_means = raw.exp(), inputs.means.shape[1]
-        self.contrast = None
-        if inputs.contrasts is not None:
-            plain, self.contrast = plain[:-1], plain[-1]
-        self.slope, self.offset, self.noise = plain[0], plain[1], plain[2]
-        self.shares = plain[_NUM_SCALES:][:num_means] / plain[_NUM_SCALES:][:num_means].sum()  # (K,)
-        self.weights, self.lengths, self.linear_weights = plain[_NUM_SCALES + num_means :].reshape(3, -1)  # V each
 
 
 @dataclass(frozen=True)
@@ -143,13 +74,13 @@ class ResidualGP:
         is known of the variances of their errors (0 where nothing is)."""
         self.raw, self.support, self.targets, self.noise_scale = raw, support, targets, noise_scale
         self.known_variance = torch.zeros_like(noise_scale) if known_variance is None else known_variance
-        self._hyper = _Hyperparameters(raw, support)
+        self._hyper = Hyperparameters(raw, support)
         self._frames = tuple(map(_Frame.of, support.views))
         self._placed = self._in_frames(support)
         self._mean = support.means @ self._hyper.shares
         with torch.no_grad():
             covariance = self._own_covariance()
-            covariance.diagonal().add_(_noise(self._hyper, noise_scale, self.known_variance))
+            covariance.diagonal().add_(noise_variance(self._hyper, noise_scale, self.known_variance))
             factor = torch.linalg.cholesky(covariance)
             self._weights = torch.cholesky_solve((targets - self._mean)[:, None], factor)[:, 0]
             self._factor = PackedFactor(factor)
@@ -160,7 +91,7 @@ class ResidualGP:
         support: GPInputs,
         targets: Tensor,
         counts: Tensor,
-        config: GPConfig = GPConfig(),
+        config: GPConfig = _USUAL,
         known_variance: Tensor | None = None,
     ) -> ResidualGP:
         """Most probable hyperparameters for these observations; at least one."""
@@ -169,7 +100,7 @@ class ResidualGP:
         rows = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))[:_MAX_FITTED]
         views = tuple(_Frame.of(view).placed(view)[rows] for view in support.views)
         seen = GPInputs(support.means[rows], views, _in_float64(support.contrasts, rows))
-        evidence = _Evidence(seen, targets[rows], noise_scale[rows], known[rows])
+        evidence = Evidence(seen, targets[rows], noise_scale[rows], known[rows])
         return cls(evidence.most_probable(config), support, targets, noise_scale, known)
 
     def _own_covariance(self) -> Tensor:  # (S, S)
@@ -250,8 +181,8 @@ class ResidualGP:
         alone = torch.zeros(len(self.targets), len(rows), dtype=torch.float64)
         alone[rows, torch.arange(len(rows))] = 1.0
         variances = 1.0 / self._factor.squared_lengths(alone)
-        own_noise = _noise(self._hyper, self.noise_scale[rows], self.known_variance[rows])
-        return (variances - own_noise).mean().clamp(min=_JITTER)
+        own_noise = noise_variance(self._hyper, self.noise_scale[rows], self.known_variance[rows])
+        return (variances - own_noise).mean().clamp(min=JITTER)
 
     def blend(self, means: Tensor) -> Tensor:  # (Q, K) -> (Q,)
         """All opinions as one: what forecasts return to where observations say nothing."""
@@ -281,7 +212,7 @@ class ResidualGP:
             return self._factor.squared_lengths(torch.eye(len(self.targets), dtype=self.targets.dtype))
 
 
-def _likeness(first: GPInputs, second: GPInputs, hyper: _Hyperparameters) -> Tensor:  # placed -> (Q, S)
+def _likeness(first: GPInputs, second: GPInputs, hyper: Hyperparameters) -> Tensor:  # placed -> (Q, S)
     """The kernels of all views and of contrasts, through which gradients pass."""
     total = torch.zeros(len(first.means), len(second.means), dtype=torch.float64)
     if hyper.contrast is not None and first.contrasts is not None and second.contrasts is not None:
@@ -296,82 +227,3 @@ def _likeness(first: GPInputs, second: GPInputs, hyper: _Hyperparameters) -> Ten
 
 def _in_float64(contrasts: Tensor | None, rows: Tensor | slice = slice(None)) -> Tensor | None:
     return None if contrasts is None else contrasts[rows].double()
-
-
-def _noise(hyper: _Hyperparameters, noise_scale: Tensor, known_variance: Tensor) -> Tensor:  # (S,) on the diagonal
-    return (hyper.noise * noise_scale).square() + _JITTER + known_variance
-
-
-class _Evidence:
-    """How probable hyperparameters are after S observations. What does not depend on them is computed once."""
-
-    def __init__(self, support: GPInputs, targets: Tensor, noise_scale: Tensor, known_variance: Tensor) -> None:
-        """From a support set whose views are placed."""
-        self._noise_scale, self._known_variance = noise_scale, known_variance
-        self._targets, self._support = targets, support
-        self._contrast = None if support.contrasts is None else support.contrasts @ support.contrasts.T
-        self._views = [
-            (number, math.sqrt(3.0) * torch.cdist(view, view), 2.0 * view @ view.T)
-            for number, view in enumerate(support.views)
-            if view.shape[1]
-        ]
-
-    def most_probable(self, config: GPConfig) -> Tensor:
-        """By gradient descent from the centres of the priors, and from wherever else `_starts` says: the better of what is found."""
-        sizes = self._support.means.shape[1], len(self._support.views), self._contrast is not None
-        prior, widths = config.prior_means(*sizes), config.prior_widths(*sizes)
-        found = [self._descended(start, prior, widths, config.num_fit_steps) for start in self._starts(prior)]
-        return min(found, key=lambda one: one[1])[0]
-
-    def _starts(self, prior: Tensor) -> Iterator[Tensor]:
-        """The centres of the priors. Where an opinion that counts little beforehand agrees best with what was observed, also with
-        that one leading: from far down its share hardly moves."""
-        yield prior
-        means = self._support.means
-        shares = slice(_NUM_SCALES, _NUM_SCALES + means.shape[1])
-        apart = means - means.mean(0)
-        agreement = (self._targets - self._targets.mean()) @ apart / apart.norm(dim=0).clamp(min=_JITTER)
-        best = int(agreement.argmax())
-        counts = prior[shares].softmax(0)
-        if float(counts[best]) < _OVERLOOKED:
-            leading = (1.0 - _LEADING) * counts
-            leading[best] += _LEADING
-            start = prior.clone()
-            start[shares] = leading.log()
-            yield start
-
-    def _descended(self, start: Tensor, prior: Tensor, widths: Tensor, num_steps: int) -> tuple[Tensor, float]:
-        """The best hyperparameters on the way down from there, and the negative logarithm of how probable they are."""
-        raw = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([raw], lr=0.1)
-        best, best_loss = prior.clone(), math.inf
-        for _ in range(num_steps):
-            optimizer.zero_grad()
-            loss = self._negative_logarithm(raw)
-            if loss is None:
-                break
-            loss = loss + 0.5 * ((raw - prior) / widths).square().sum()
-            if float(loss.detach()) < best_loss:
-                best, best_loss = raw.detach().clone(), float(loss.detach())
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-        return best, best_loss
-
-    def _negative_logarithm(self, raw: Tensor) -> Tensor | None:
-        """Of the evidence, up to a constant; None where the covariance is not positive definite to working precision."""
-        hyper = _Hyperparameters(raw, self._support)
-        mean = self._support.means @ hyper.shares
-        total = hyper.slope.square() * torch.outer(mean, mean) + hyper.offset.square()
-        if hyper.contrast is not None and self._contrast is not None:
-            total = total + hyper.contrast.square() * self._contrast
-        for number, distance, product in self._views:
-            reach = distance / hyper.lengths[number]
-            total = total + hyper.weights[number].square() * (1.0 + reach) * torch.exp(-reach)
-            total = total + hyper.linear_weights[number].square() * product
-        noise = _noise(hyper, self._noise_scale, self._known_variance)
-        factor, failed = torch.linalg.cholesky_ex(total + torch.diag(noise))
-        if int(failed):
-            return None
-        half = torch.linalg.solve_triangular(factor, (self._targets - mean)[:, None], upper=False)
-        evidence: Tensor = 0.5 * half.square().sum() + factor.diagonal().log().sum()
-        return evidence

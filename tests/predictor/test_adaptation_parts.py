@@ -21,8 +21,9 @@ from predictor.meta_predictor import MetaPredictor
 from predictor.meta_training import with_manifest
 from predictor.prediction import Predictions
 from predictor.search_spaces.nasbench201 import NASBench201
+from predictor.surrogate.hyperparameters import GPConfig, GPInputs
 from predictor.surrogate.related_tasks import RelatedTasks
-from predictor.surrogate.residual_gp import GPConfig, GPInputs, ResidualGP
+from predictor.surrogate.residual_gp import ResidualGP
 from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 LATENCY = Task("nasbench201", "toy", Metric("latency_ms", "ms", "minimize"), "raspi4")

@@ -22,8 +22,9 @@ from predictor.meta_predictor import MetaPredictor
 from predictor.scoring import kendall_tau
 from predictor.search_spaces.base import SearchSpace
 from predictor.search_spaces.registry import search_space
+from predictor.surrogate.hyperparameters import GPInputs
 from predictor.surrogate.related_tasks import RelatedTasks
-from predictor.surrogate.residual_gp import GPInputs, ResidualGP
+from predictor.surrogate.residual_gp import ResidualGP
 from predictor.tasks import MeasuredTask, Metric, SupportSet, Task
 
 PERCENT = Metric("accuracy", "%", "maximize")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from predictor.surrogate import residual_gp
-from predictor.surrogate.residual_gp import GPConfig, GPInputs, ResidualGP
+from predictor.surrogate import evidence, residual_gp
+from predictor.surrogate.hyperparameters import GPConfig, GPInputs
+from predictor.surrogate.residual_gp import ResidualGP
 
 SLOPE, OFFSET, NOISE = 0.4, 0.3, 0.2
 WEIGHTS, LENGTHS, LINEAR = (0.7, 0.5), (1.2, 0.6), (0.3, 0.6)
@@ -381,7 +382,7 @@ def test_an_opinion_that_counts_least_beforehand_is_found_if_it_is_right(monkeyp
         return float(fitted.raw[3:6].softmax(0)[2])
 
     found = share_of_the_last()
-    monkeypatch.setattr(residual_gp, "_OVERLOOKED", 0.0)
+    monkeypatch.setattr(evidence, "_OVERLOOKED", 0.0)
 
     assert found > 0.5 > share_of_the_last()
 
