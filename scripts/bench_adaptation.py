@@ -7,7 +7,7 @@
 Every repeat has a process of its own, so that its memory is its own. It loads the version, adapts to ten other cells, which
 pays for what only the first adaptation of a process needs, and then adapts under the clock. Memory is the highest resident
 size less that before anything adapted. Cells are parsed beforehand; they are encoded under the clock, and what related tasks say
-is worked out under it.
+is worked out under it. How long that takes is told apart, too: the service keeps it while their own observations stay as they are.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Adaptation:
     processor_seconds: float  # of all threads; on a busy machine the clock goes on while others compute
     megabytes: float  # NaN where the system does not tell
     tau: float  # on unseen networks; NaN where values are invented
+    related_seconds: float = 0.0  # of the seconds, those that working out what related tasks say took
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,14 @@ def adapted_once(cells: Cells, version: Path, ask: bool) -> Adaptation:
     meta.adapt(_other_task(cells.task), cells.space, SupportSet.of(cells.unseen[:_WARM_UP]))
     began, worked = time.perf_counter(), time.process_time()
     related = meta.related(cells.task, cells.space, cells.related) if cells.related else None
+    related_seconds = time.perf_counter() - began if cells.related else 0.0
     adapted = meta.adapt(cells.task, cells.space, support, related)
     seconds, processor, megabytes = time.perf_counter() - began, time.process_time() - worked, peak_mb() - before
     tau = math.nan
     if ask:
         forecasts = adapted.predict([one.architecture for one in cells.unseen])
         tau = kendall_tau(forecasts.mean, np.array([one.value for one in cells.unseen]))
-    return Adaptation(len(cells.observed), len(support), seconds, processor, megabytes, tau)
+    return Adaptation(len(cells.observed), len(support), seconds, processor, megabytes, tau, related_seconds)
 
 
 def _other_task(task: Task) -> Task:
@@ -161,23 +163,23 @@ def in_a_process_of_its_own(size: int, seed: int, args: argparse.Namespace) -> A
 
 def report(found: Sequence[Adaptation]) -> str:
     """One row for each number of observations."""
+    of_related = (
+        [("related_seconds", "for what related tasks say", 2)] if any(one.related_seconds for one in found) else []
+    )
+    columns = [
+        ("seconds", "seconds", 2),
+        *of_related,
+        ("processor_seconds", "of the processor", 2),
+        ("megabytes", "memory (MB)", 0),
+        ("tau", f"Kendall τ on {NUM_UNSEEN:,} unseen", 3),
+    ]
     rows = []
     for size in sorted({one.observations for one in found}):
         own = [one for one in found if one.observations == size]
-        columns = [[getattr(one, name) for one in own] for name in ("seconds", "processor_seconds", "megabytes", "tau")]
         networks = round(statistics.median(one.networks for one in own))
-        shown = [_range(values, digits) for values, digits in zip(columns, (2, 2, 0, 3), strict=True)]
+        shown = [_range([getattr(one, name) for one in own], digits) for name, _, digits in columns]
         rows.append([f"{size:,}", f"{networks:,}", AIMS.get(size, ""), *shown])
-    header = [
-        "observations",
-        "different networks",
-        "aim",
-        "seconds",
-        "of the processor",
-        "memory (MB)",
-        f"Kendall τ on {NUM_UNSEEN:,} unseen",
-    ]
-    return table(header, rows)
+    return table(["observations", "different networks", "aim", *(title for _, title, _ in columns)], rows)
 
 
 def _range(values: Sequence[float], digits: int) -> str:

@@ -71,6 +71,15 @@ def test_what_is_not_known_is_a_dash(bench) -> None:
     assert bench.report(found).splitlines()[-1] == "| 2,000 | 1,900 |  | 2.00 (1.00–3.00) | 1.50 | – | 0.800 |"
 
 
+def test_what_related_tasks_take_is_told_where_there_are_any(bench) -> None:
+    alone, beside = (bench.Adaptation(10, 10, 3.0, 3.0, 100.0, 0.8, seconds) for seconds in (0.0, 1.0))
+
+    assert "related" not in bench.report([alone])
+    header, _, row = bench.report([beside]).splitlines()
+    assert header.startswith("| observations | different networks | aim | seconds | for what related tasks say |")
+    assert row == "| 10 | 10 |  | 3.00 | 1.00 | 3.00 | 100 | 0.800 |"
+
+
 def test_a_repeat_tells_its_memory_where_the_system_does(bench) -> None:
     bench.reset_peak()
 
@@ -107,5 +116,7 @@ def test_beside_related_tasks_the_other_accuracies_of_the_table_are_heard(bench,
 
     out = capsys.readouterr().out
     assert out.startswith("nasbench201/cifar10/accuracy, beside related tasks, 1 thread(s)")
-    tau = float(out.splitlines()[-1].strip("| ").split(" | ")[-1])
+    row = out.splitlines()[-1].strip("| ").split(" | ")
+    assert 0.0 < float(row[4]) < float(row[3])  # of the seconds, what related tasks say
+    tau = float(row[-1])
     assert tau > 0.85  # alone: 0.80
