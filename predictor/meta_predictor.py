@@ -233,7 +233,7 @@ class MetaPredictor:
         learned = Learned(targets.double(), *noise)
 
         def started(adapted: AdaptedPredictor, related: RelatedTasks | None) -> _Started:
-            return _Started(adapted, _seen(adapted, held, left_out_mean), related, learned, parts)
+            return _Started(adapted, held, left_out_mean, related, learned, parts)
 
         start = started(adapted, related)
         if related is not None and len(support) >= _MIN_FOR_CHOICE:
@@ -295,10 +295,18 @@ class _Started:
     """An adaptation that lacks its process."""
 
     adapted: AdaptedPredictor
-    seen: GPInputs  # the support set
+    held: SupportSet
+    left_out_mean: Tensor  # (S,) the surrogate's, of observations that it did not see
     related: RelatedTasks | None
     learned: Learned
     parts: Parts
+
+    @cached_property
+    def seen(self) -> GPInputs:
+        """The support set as the residual process sees it."""
+        inputs = self.adapted.gp_inputs(self.held.architectures)
+        inputs.means[:, 0] = self.left_out_mean  # the other opinions never saw these observations
+        return inputs
 
     @cached_property
     def process(self) -> ResidualGP:
@@ -313,7 +321,8 @@ class _Started:
         if count <= _MOST_FOR_CHOICE:
             return self.process.leave_one_out_log_density
         rows = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_MOST_FOR_CHOICE]
-        some = replace(self, seen=self.seen.select(rows), learned=self.learned.select(rows))
+        held, left_out_mean = self.held.select(rows.tolist()), self.left_out_mean[rows]
+        some = replace(self, held=held, left_out_mean=left_out_mean, learned=self.learned.select(rows))
         return some.process.leave_one_out_log_density
 
     def with_process(self) -> AdaptedPredictor:
@@ -331,13 +340,6 @@ class _Started:
     @property
     def _around(self) -> Surroundings:
         return self.adapted.insides.surroundings
-
-
-def _seen(adapted: AdaptedPredictor, held: SupportSet, left_out_mean: Tensor) -> GPInputs:
-    """The support set as the residual process sees it."""
-    inputs = adapted.gp_inputs(held.architectures)
-    inputs.means[:, 0] = left_out_mean  # the other opinions never saw these observations
-    return inputs
 
 
 def _with_related(alone: Surroundings, related: RelatedTasks) -> Surroundings:

@@ -19,6 +19,7 @@ _MAX_NODE_PAIRS = 2_000_000  # that attention looks at in one inner loop
 _FEWEST_FOLDS, _MOST_FOLDS = 4, 10
 _MAX_FOLDED = 200  # observations times folds, beyond the fewest folds
 _MAX_ADAPTED = 256  # support architectures that the inner loop looks at
+_MAX_ASKED_AT_ONCE = 512  # support architectures; of more, no fold is asked about those that it saw
 _FARTHEST = 20.0  # standardised units beyond which the surrogate is not believed
 
 
@@ -51,16 +52,22 @@ def cross_fitted(
         known = targets[looked_at]
         return dict(inner_loop(stateless, initial, log_step_sizes, part, known, fold_weights, ranking_weight))
 
-    def answered(parameters: dict[str, Tensor]) -> Tensor:
-        mean: Tensor = functional_call(stateless, parameters, inputs.tensors())[0]
+    def answered(parameters: dict[str, Tensor], rows: Tensor) -> Tensor:
+        mean: Tensor = functional_call(stateless, parameters, tuple(tensor[rows] for tensor in inputs.tensors()))[0]
         return believable(mean)
 
+    which = torch.where(torch.arange(count) < len(looked_at), fold, num_folds) if num_folds else torch.zeros_like(fold)
     with torch.no_grad():
         every = _finite_or(initial, vmap(one, chunk_size=1 if is_large else None)(weights[:, looked_at]))
-        means = vmap(answered, chunk_size=1 if is_large or count > 2 * _MAX_ADAPTED else None)(every).cpu()
-    last = {name: value[-1].clone() for name, value in every.items()}
-    which = torch.where(torch.arange(count) < len(looked_at), fold, num_folds) if num_folds else torch.zeros_like(fold)
-    return last, means.gather(0, which[None, :])[0]
+        if is_large or count > _MAX_ASKED_AT_ONCE:
+            left_out = torch.empty(count, dtype=targets.dtype)
+            for number in range(num_folds + 1):
+                rows = (which == number).nonzero()[:, 0]
+                left_out[rows] = answered({name: value[number] for name, value in every.items()}, rows.to(device)).cpu()
+        else:
+            means = vmap(answered, in_dims=(0, None))(every, torch.arange(count, device=device)).cpu()
+            left_out = means.gather(0, which[None, :])[0]
+    return {name: value[-1].clone() for name, value in every.items()}, left_out
 
 
 def _num_folds(count: int) -> int:

@@ -119,6 +119,20 @@ def test_folds_one_after_the_other_give_what_all_at_once_give(tiny_surrogate, in
         torch.testing.assert_close(in_turn[name], value, atol=TOLERANCE, rtol=0)
 
 
+def test_many_observations_are_asked_of_the_fold_that_left_them_out(
+    tiny_surrogate, inputs_of, cells, monkeypatch
+) -> None:
+    monkeypatch.setattr(cross_fitting, "_MAX_ADAPTED", 30)
+    inputs, targets = inputs_of(cells[:60]), targets_of(60)
+    _, at_once = fitted(tiny_surrogate, inputs, targets)
+
+    monkeypatch.setattr(cross_fitting, "_MAX_ASKED_AT_ONCE", 59)
+    _, in_turn = fitted(tiny_surrogate, inputs, targets)
+
+    torch.testing.assert_close(in_turn, at_once, atol=TOLERANCE, rtol=0)
+    assert len(set(in_turn.tolist())) == 60
+
+
 def test_a_fold_that_diverges_answers_from_the_initial_parameters(tiny_surrogate, inputs_of, cells) -> None:
     inputs, targets = inputs_of(cells[:6]), targets_of(6)
     initial = {name: value.detach() for name, value in tiny_surrogate.named_parameters()}
