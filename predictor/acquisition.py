@@ -29,6 +29,7 @@ class _Goodness:
     mean: Array
     std: Array
     best: float | None
+    forecast: Array  # in the metric's unit
     rng: np.random.Generator
     kappa: float
 
@@ -55,7 +56,7 @@ def _thompson(g: _Goodness) -> Array:
 
 
 def _mean(g: _Goodness) -> Array:
-    return g.mean
+    return g.forecast
 
 
 ACQUISITIONS: Mapping[str, Callable[[_Goodness], Array]] = {
@@ -77,6 +78,9 @@ def acquisition_values(
 ) -> Array:  # (S,)
     """Scores of the predicted architectures; `best_value` is the best measured so far, in the metric's unit.
 
+    Promises and improvements are taken where forecasts are normal distributions (`Predictions.normal`): in the metric's unit a network
+    that either fails or is as good as others would promise more than the best can be. "mean" is of the metric's unit.
+
     Raises:
         AcquisitionError: if no acquisition has that name or kappa is negative.
     """
@@ -85,8 +89,9 @@ def acquisition_values(
     if not (np.isfinite(kappa) and kappa >= 0):
         raise AcquisitionError(f"expected kappa to be 0 or more, got {kappa}")
     sign = 1.0 if direction == "maximize" else -1.0
-    best = None if best_value is None else sign * best_value
-    return ACQUISITIONS[name](_Goodness(sign * predictions.mean, predictions.std, best, rng, kappa))
+    best = None if best_value is None else float(predictions.goodness(np.array(best_value), sign))
+    mean, std = predictions.normal(sign)
+    return ACQUISITIONS[name](_Goodness(mean, std, best, sign * predictions.mean, rng, kappa))
 
 
 def select_diverse(

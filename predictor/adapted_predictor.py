@@ -20,10 +20,10 @@ from torch import Tensor
 
 from predictor import checkpoint
 from predictor.architecture import Architecture
-from predictor.calibration import NORMAL_90, own_factor
+from predictor.calibration import own_factor
 from predictor.encoding import KINDS, ArchitectureEncoder, GraphBatch, SpaceReference
 from predictor.meta.cross_fitting import believable
-from predictor.prediction import Predictions
+from predictor.prediction import NORMAL_90, Predictions
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.fast_surrogate import FastSurrogate
 from predictor.surrogate.hyperparameters import GPInputs
@@ -143,6 +143,12 @@ class AdaptedPredictor:
         self.num_observations, self.support_hash = experience.num_observations, experience.support_hash
 
     @property
+    def scale(self) -> Standardisation | None:
+        """On which forecasts are normal; None before anything was measured, when it is not known where that lies."""
+        scale = self._around.scale
+        return None if scale.location_spread > 0.0 else scale
+
+    @property
     def insides(self) -> Insides:
         """What it computes with; not to be changed."""
         return Insides(self._around, self._parameters, self._process, self._forests)
@@ -200,12 +206,7 @@ class AdaptedPredictor:
         if not parts:
             empty = np.zeros(0)
             return Predictions(empty, empty, empty, empty, empty)
-        return Predictions(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("mean", "std", "lower", "upper", "ood_score")
-            )
-        )
+        return Predictions.joined(parts)
 
     def errors_in_std(self, architectures: Sequence[Architecture], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far measured values (Q,) lie from their forecasts, in predicted standard deviations of standardised units."""
@@ -302,7 +303,7 @@ class AdaptedPredictor:
         deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)
         ends = [metric.clipped(scale.quantiles(center, std, side * NORMAL_90, widening)) for side in (-1.0, 1.0)]
         lower, upper = np.minimum(*ends), np.maximum(*ends)
-        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, ood)
+        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, ood, self.scale)
 
     def features(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:  # (Q, D)
         """The adapted surrogate's embedding: architectures that it takes for alike are near each other."""

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NORMAL_90 = 1.6448536269514722
-"""Half-width, in standard deviations, of the central 90 % of a normal distribution."""
+from predictor.prediction import NORMAL_90
 
 WIDTHS = ("widths", "widths_with_related", "widths_of_costs_with_related")
 """What a manifest calls its factors (see `Widths`)."""

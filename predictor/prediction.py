@@ -5,10 +5,23 @@ Notation: S architectures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+NORMAL_90 = 1.6448536269514722
+"""Half-width, in standard deviations, of the central 90 % of a normal distribution."""
+
+
+class Scale(Protocol):
+    """An increasing map from goodness."""
+
+    def forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Metric unit -> units in which larger is better."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -16,7 +29,8 @@ class Predictions:
     """Forecasts for S architectures, in the order in which they were asked for, in the task's metric unit.
 
     `lower` and `upper` bound the 90 % interval. `ood_score` is 0 for architectures like the ones that the surrogate knows
-    and grows towards 1 for ones unlike anything it saw.
+    and grows towards 1 for ones unlike anything it saw. On `scale`, where it is known, forecasts are normal distributions; in the
+    metric's unit one may reach far to the worse side and hardly to the better, and mean and std do not tell which.
     """
 
     mean: NDArray[np.float64]  # (S,)
@@ -24,6 +38,33 @@ class Predictions:
     lower: NDArray[np.float64]  # (S,)
     upper: NDArray[np.float64]  # (S,)
     ood_score: NDArray[np.float64]  # (S,)
+    scale: Scale | None = None
+
+    def normal(self, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation of goodness, (S,) each, on the scale; in the metric's unit times `sign` where no scale is known."""
+        if self.scale is None:
+            return sign * self.mean, self.std
+        ends = self.scale.forward(self.lower), self.scale.forward(self.upper)
+        return (ends[0] + ends[1]) / 2.0, np.abs(ends[1] - ends[0]) / (2.0 * NORMAL_90)
+
+    def goodness(self, values: NDArray[np.float64], sign: float) -> NDArray[np.float64]:
+        """Where measured values lie in the units of `normal`."""
+        return sign * values if self.scale is None else self.scale.forward(values)
+
+    def reach(self, sign: float) -> NDArray[np.float64]:
+        """Like std, of the better side alone, (S,) in the metric's unit."""
+        return np.abs((self.upper if sign > 0.0 else self.lower) - self.mean) / NORMAL_90
+
+    def promised(self, sign: float, steps: float) -> NDArray[np.float64]:
+        """What is so many of those better than the mean, (S,) in the metric's unit."""
+        return self.mean + sign * steps * self.reach(sign)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Forecasts of one adaptation, one after the other; at least one part."""
+        columns = ([getattr(part, name) for part in parts] for name in ("mean", "std", "lower", "upper", "ood_score"))
+        mean, std, lower, upper, ood_score = map(np.concatenate, columns)
+        return cls(mean, std, lower, upper, ood_score, parts[0].scale)
 
     def __len__(self) -> int:
         return len(self.mean)

@@ -78,7 +78,10 @@ class CandidateReply(Reply):
     lower: float
     upper: float
     ood_score: float
-    acquisition_value: float = Field(description="How much it is worth measuring; larger is better.")
+    acquisition_value: float = Field(
+        description="How much it is worth measuring; larger is better. For the acquisition mean the forecast, turned so that larger is "
+        "better; for the others, once something was measured, in units in which measured values of the task are spread evenly."
+    )
     constraints: list[ConstraintForecast]
 
 

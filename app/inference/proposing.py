@@ -109,6 +109,10 @@ class ForecastColumns:
         table = np.asarray(forecasts, dtype=np.float64).reshape(len(forecasts), 5)
         return cls(*table.T.copy())
 
+    def predictions(self, served: ServedTask) -> Predictions:
+        """The same as the predictor has it, for a task whose adaptation they are of."""
+        return Predictions(self.mean, self.std, self.lower, self.upper, self.ood_score, served.adapted.scale)
+
     def at(self, places: NDArray[np.intp]) -> ForecastColumns:
         """The rows at these places."""
         return ForecastColumns(
@@ -228,7 +232,7 @@ def acquisition_values(
     Raises:
         InvalidContentError: if there is no such acquisition.
     """
-    predictions = Predictions(columns.mean, columns.std, columns.lower, columns.upper, columns.ood_score)
+    predictions = columns.predictions(served)
     with translated():
         return predictor.acquisition_values(name, predictions, served.task.metric.direction, best_value, rng, kappa)
 

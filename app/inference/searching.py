@@ -129,8 +129,7 @@ class SearchForecaster:
     def predict(self, architectures: Sequence[Architecture]) -> tuple[Predictions, ...]:
         """One for each objective, in its metric's unit."""
         parsed = self._parsed(architectures)
-        columns = (ForecastColumns.of(self._memory.forecast(one, parsed)) for one in self._served)
-        return tuple(Predictions(one.mean, one.std, one.lower, one.upper, one.ood_score) for one in columns)
+        return tuple(ForecastColumns.of(self._memory.forecast(one, parsed)).predictions(one) for one in self._served)
 
     def features(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:  # (Q, D)
         """The embedding of the first objective's adapted surrogate."""

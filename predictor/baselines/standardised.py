@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from predictor.architecture import Architecture
 from predictor.baselines.base import Adapted, Baseline
 from predictor.errors import InvalidSupportSetError
-from predictor.prediction import Predictions
+from predictor.prediction import NORMAL_90, Predictions
 from predictor.search_spaces.base import SearchSpace
 from predictor.surrogate.standardisation import UNKNOWN_PRIOR, ScalePrior, Standardisation
 from predictor.tasks import Metric, SupportSet, Task
@@ -25,7 +25,6 @@ Array = NDArray[np.float64]
 Forecaster = Callable[[Sequence[Architecture]], tuple[Array, Array]]
 """Architectures to mean and standard deviation of their standardised goodness: (Q,) each."""
 
-_NORMAL_90 = 1.6448536269514722
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 _WITHIN = 4.5  # standardised units beyond which no mean is taken
 _FARTHEST = 20.0
@@ -97,6 +96,7 @@ class _StandardisedForecasts:
         apart = values - average[:, None]
         largest = np.maximum(np.abs(apart).max(axis=1), np.finfo(float).tiny)  # squares must not overflow
         deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)
-        ends = [self.metric.clipped(self.scale.quantiles(center, spread, side * _NORMAL_90)) for side in (-1.0, 1.0)]
+        ends = [self.metric.clipped(self.scale.quantiles(center, spread, side * NORMAL_90)) for side in (-1.0, 1.0)]
         lower, upper = np.minimum(*ends), np.maximum(*ends)
-        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, np.zeros(len(center)))
+        scale = None if self.scale.location_spread > 0.0 else self.scale
+        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, np.zeros(len(center)), scale)

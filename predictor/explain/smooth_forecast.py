@@ -25,10 +25,10 @@ from predictor.adapted_predictor import (
     AdaptedPredictor,
 )
 from predictor.architecture import Architecture
-from predictor.calibration import NORMAL_90
 from predictor.encoding import NUM_COUNTS, ArchitectureEncoder, GraphBatch
 from predictor.explain.smooth_surrogate import SmoothSurrogate
 from predictor.meta.cross_fitting import believable
+from predictor.prediction import NORMAL_90
 from predictor.surrogate.hyperparameters import GPInputs
 from predictor.surrogate.neighbourhoods import differentiable_neighbourhood_features
 

@@ -120,7 +120,7 @@ class GuidedSearch(RememberingStrategy):
         """Optimistic forecasts as outcomes; what is probably infeasible counts as a violation."""
         feasibility = forecaster.feasibility(architectures)
         columns = [
-            metric.clipped(one.mean + metric.sign * self._optimism * one.std)
+            metric.clipped(one.promised(metric.sign, self._optimism))
             for metric, one in zip(self.problem.objectives, forecaster.predict(architectures), strict=True)
         ]
         return [

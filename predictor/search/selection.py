@@ -54,7 +54,7 @@ class Selector:
         if len(forecasts) == 1:
             return self._acquisition(forecasts[0], feasibility, rng)
         optimistic = sum(
-            _standardised(metric.sign * one.mean + self._settings.kappa * one.std)
+            _standardised(metric.sign * one.promised(metric.sign, self._settings.kappa))
             for metric, one in zip(self._problem.objectives, forecasts, strict=True)
         )
         return _where_feasible(np.asarray(optimistic), feasibility)
@@ -81,10 +81,9 @@ class Selector:
         best = good[0].values[0] if good and good[0].values else None
         settings, metric = self._settings, self._problem.objectives[0]
         if settings.acquisition == "ei":
-            goodness = metric.sign * forecast.mean
-            improvement = log_expected_improvement(
-                goodness, forecast.std, float(goodness.max()) if best is None else metric.sign * best
-            )
+            goodness, std = forecast.normal(metric.sign)
+            to_beat = float(goodness.max()) if best is None else float(forecast.goodness(np.array(best), metric.sign))
+            improvement = log_expected_improvement(goodness, std, to_beat)
             return improvement + np.log(np.maximum(feasibility, 1e-300))  # Gardner et al., ICML 2014: the product
         values = acquisition_values(settings.acquisition, forecast, metric.direction, best, rng, settings.kappa)
         return _where_feasible(values, feasibility)
@@ -97,7 +96,7 @@ class Selector:
         forecasts, feasibility = forecaster.predict(near), forecaster.feasibility(near)
         signs = [metric.sign for metric in self._problem.objectives]
         mean = np.stack([sign * one.mean for sign, one in zip(signs, forecasts, strict=True)], axis=1)
-        std = np.stack([one.std for one in forecasts], axis=1)
+        std = np.stack([one.reach(sign) for sign, one in zip(signs, forecasts, strict=True)], axis=1)
         known = [self._problem.goodness(one.values) for one in self._measured.good if one.values is not None]
         front = non_dominated(np.array(known)) if known else mean[:0]
         reference = None if known else mean.min(axis=0) - std.mean(axis=0)
