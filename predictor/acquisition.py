@@ -89,7 +89,7 @@ def acquisition_values(
     if not (np.isfinite(kappa) and kappa >= 0):
         raise AcquisitionError(f"expected kappa to be 0 or more, got {kappa}")
     sign = 1.0 if direction == "maximize" else -1.0
-    best = None if best_value is None else float(predictions.goodness(np.array(best_value), sign))
+    best = None if best_value is None else float(predictions.placed(np.array(best_value), sign))
     mean, std = predictions.normal(sign)
     return ACQUISITIONS[name](_Goodness(mean, std, best, sign * predictions.mean, rng, kappa))
 

@@ -303,7 +303,7 @@ class AdaptedPredictor:
         deviation = largest * np.sqrt((apart / largest[:, None]) ** 2 @ weights)
         ends = [metric.clipped(scale.quantiles(center, std, side * NORMAL_90, widening)) for side in (-1.0, 1.0)]
         lower, upper = np.minimum(*ends), np.maximum(*ends)
-        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, ood, self.scale)
+        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, ood, (center, std), self.scale)
 
     def features(self, architectures: Sequence[Architecture]) -> NDArray[np.float32]:  # (Q, D)
         """The adapted surrogate's embedding: architectures that it takes for alike are near each other."""

@@ -29,8 +29,8 @@ class Predictions:
     """Forecasts for S architectures, in the order in which they were asked for, in the task's metric unit.
 
     `lower` and `upper` bound the 90 % interval. `ood_score` is 0 for architectures like the ones that the surrogate knows
-    and grows towards 1 for ones unlike anything it saw. On `scale`, where it is known, forecasts are normal distributions; in the
-    metric's unit one may reach far to the worse side and hardly to the better, and mean and std do not tell which.
+    and grows towards 1 for ones unlike anything it saw. On `scale`, where it is known, forecasts are normal distributions of that mean
+    and standard deviation; in the metric's unit one may reach far to the worse side and hardly to the better, and mean and std do not tell which.
     """
 
     mean: NDArray[np.float64]  # (S,)
@@ -38,18 +38,16 @@ class Predictions:
     lower: NDArray[np.float64]  # (S,)
     upper: NDArray[np.float64]  # (S,)
     ood_score: NDArray[np.float64]  # (S,)
+    on_scale: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # (S,) each: mean, std
     scale: Scale | None = None
 
     def normal(self, sign: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and standard deviation of goodness, (S,) each, on the scale; in the metric's unit times `sign` where no scale is known."""
-        if self.scale is None:
-            return sign * self.mean, self.std
-        ends = self.scale.forward(self.lower), self.scale.forward(self.upper)
-        return (ends[0] + ends[1]) / 2.0, np.abs(ends[1] - ends[0]) / (2.0 * NORMAL_90)
+        return (sign * self.mean, self.std) if self.scale is None or self.on_scale is None else self.on_scale
 
-    def goodness(self, values: NDArray[np.float64], sign: float) -> NDArray[np.float64]:
+    def placed(self, values: NDArray[np.float64], sign: float) -> NDArray[np.float64]:
         """Where measured values lie in the units of `normal`."""
-        return sign * values if self.scale is None else self.scale.forward(values)
+        return sign * values if self.scale is None or self.on_scale is None else self.scale.forward(values)
 
     def reach(self, sign: float) -> NDArray[np.float64]:
         """Like std, of the better side alone, (S,) in the metric's unit."""
@@ -64,7 +62,11 @@ class Predictions:
         """Forecasts of one adaptation, one after the other; at least one part."""
         columns = ([getattr(part, name) for part in parts] for name in ("mean", "std", "lower", "upper", "ood_score"))
         mean, std, lower, upper, ood_score = map(np.concatenate, columns)
-        return cls(mean, std, lower, upper, ood_score, parts[0].scale)
+        known = [part.on_scale for part in parts if part.on_scale is not None]
+        on_scale = None
+        if len(known) == len(parts):
+            on_scale = np.concatenate([one for one, _ in known]), np.concatenate([one for _, one in known])
+        return cls(mean, std, lower, upper, ood_score, on_scale, parts[0].scale)
 
     def __len__(self) -> int:
         return len(self.mean)

@@ -75,5 +75,5 @@ def _forecast(inference: Inference, task_id: int, genotypes: dict[str, str]) -> 
         model_version=served.model_version,
         num_observations=served.num_observations,
         is_fresh=served.is_fresh,
-        **forecast._asdict(),
+        **forecast.shown,
     )

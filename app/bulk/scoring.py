@@ -17,7 +17,7 @@ from app.bulk import inputs
 from app.database import Database
 from app.errors import AppError, ConflictError, InvalidContentError, NotFoundError
 from app.inference import (
-    Forecast,
+    SHOWN,
     Inference,
     ParsedArchitecture,
     ServedTask,
@@ -33,7 +33,7 @@ from app.settings import Settings
 from app.tasks import service as tasks
 
 Format = Literal["parquet", "csv"]
-COLUMNS = ("index", "architecture_id", "genotype", *Forecast._fields, "error")
+COLUMNS = ("index", "architecture_id", "genotype", *SHOWN, "error")
 _PART = 20_000  # architectures
 _PIECE = 1_000  # after so many it is looked whether to stop
 _NUM_BEST = 10
@@ -189,7 +189,7 @@ def _rows(
     return [
         (index, *nothing, one.detail)
         if isinstance(one, AppError)
-        else (index, one.id, one.genotype, *next(forecasts), None)
+        else (index, one.id, one.genotype, *next(forecasts).shown.values(), None)
         for index, one in enumerate(parsed, start=first)
     ]
 
@@ -199,7 +199,7 @@ def _parquet(rows: Sequence[Row]) -> bytes:
     import pyarrow.parquet
 
     text, number = pyarrow.string(), pyarrow.float64()
-    types = [pyarrow.int64(), text, text, *[number] * len(Forecast._fields), text]
+    types = [pyarrow.int64(), text, text, *[number] * len(SHOWN), text]
     columns = [pyarrow.array(column, kind) for column, kind in zip(zip(*rows, strict=True), types, strict=True)]
     sink = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(columns, names=list(COLUMNS)), sink, compression="zstd")

@@ -14,7 +14,7 @@ datasets    image data sets that requests may name
 shipped     the evaluated architectures that come with the program
 """
 
-from app.inference.forecasts import Forecast, Forecaster, ServedTask
+from app.inference.forecasts import SHOWN, Forecast, Forecaster, ServedTask
 from app.inference.notations import (
     ParsedArchitecture,
     SearchSpaceSummary,
@@ -56,6 +56,7 @@ from predictor import kendall_tau
 
 __all__ = [
     "MIN_RELATED",
+    "SHOWN",
     "Candidate",
     "FineTuneRequest",
     "FineTuneStoppedError",

@@ -21,12 +21,15 @@ from app.inference.errors import translated
 from app.inference.notations import ParsedArchitecture, remembered
 from predictor import AdaptedPredictor, Architecture, SearchSpace, Task
 
-_MAX_FORECASTS = 50_000  # of spaces that are not forecast as a whole; 300 bytes each with their keys
+_MAX_FORECASTS = 50_000  # of spaces that are not forecast as a whole; 320 bytes each with their keys
 _MAX_WHOLE = 32  # adaptations
 _CHUNK = 1_024
-_PACKED = Struct("5d")
+_PACKED = Struct("7d")
 
 Table = NDArray[np.float64]
+
+SHOWN = ("mean", "std", "lower", "upper", "ood_score")
+"""What users are told of a forecast, the first of its fields."""
 
 
 class Forecast(NamedTuple):
@@ -37,6 +40,14 @@ class Forecast(NamedTuple):
     lower: float
     upper: float
     ood_score: float
+    goodness: float
+    """On the adaptation's scale, where the forecast is a normal distribution (`Predictions.normal`); so is its standard deviation."""
+    goodness_std: float
+
+    @property
+    def shown(self) -> dict[str, float]:
+        """What users are told, by name."""
+        return {name: getattr(self, name) for name in SHOWN}
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,7 @@ class WholeSpace:
     """The forecasts of everything in a space: a column for each architecture, in the order of `Forecast`."""
 
     places: Mapping[str, int]  # by the architecture's id; shared by all tasks of the space
-    table: Table  # (5, S)
+    table: Table  # (7, S)
 
     def of(self, architecture_id: str) -> Forecast | None:
         """One of them."""
@@ -131,7 +142,7 @@ class Forecaster:
 
     def forecast_whole(
         self, served: ServedTask, parsed: Sequence[ParsedArchitecture], places: Mapping[str, int]
-    ) -> Table:  # (5, S)
+    ) -> Table:  # (7, S)
         """Forecasts of everything in the task's space, remembered as one; `places` says where each id is."""
         table = _computed(served, [one.architecture for one in parsed])
         self._whole.put(served.serial, WholeSpace(places, table))
@@ -146,11 +157,13 @@ class Forecaster:
         return None if packed is None else Forecast._make(_PACKED.unpack(packed))
 
 
-def _computed(served: ServedTask, architectures: Sequence[Architecture]) -> Table:  # (5, S)
+def _computed(served: ServedTask, architectures: Sequence[Architecture]) -> Table:  # (7, S)
     """Forecasts in pieces, so that other threads get their turn."""
     table = np.empty((len(Forecast._fields), len(architectures)))
+    sign = served.task.metric.sign
     with translated():
         for start in range(0, len(architectures), _CHUNK):
             found = served.adapted.predict(architectures[start : start + _CHUNK])
-            table[:, start : start + _CHUNK] = found.mean, found.std, found.lower, found.upper, found.ood_score
+            told = found.mean, found.std, found.lower, found.upper, found.ood_score
+            table[:, start : start + _CHUNK] = *told, *found.normal(sign)
     return table

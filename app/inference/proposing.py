@@ -102,22 +102,23 @@ class ForecastColumns:
     lower: Scores  # (S,)
     upper: Scores  # (S,)
     ood_score: Scores  # (S,)
+    goodness: Scores  # (S,)
+    goodness_std: Scores  # (S,)
 
     @classmethod
     def of(cls, forecasts: Sequence[Forecast]) -> ForecastColumns:
         """Columns from rows."""
-        table = np.asarray(forecasts, dtype=np.float64).reshape(len(forecasts), 5)
+        table = np.asarray(forecasts, dtype=np.float64).reshape(len(forecasts), len(Forecast._fields))
         return cls(*table.T.copy())
 
     def predictions(self, served: ServedTask) -> Predictions:
         """The same as the predictor has it, for a task whose adaptation they are of."""
-        return Predictions(self.mean, self.std, self.lower, self.upper, self.ood_score, served.adapted.scale)
+        told = self.mean, self.std, self.lower, self.upper, self.ood_score
+        return Predictions(*told, (self.goodness, self.goodness_std), served.adapted.scale)
 
     def at(self, places: NDArray[np.intp]) -> ForecastColumns:
         """The rows at these places."""
-        return ForecastColumns(
-            self.mean[places], self.std[places], self.lower[places], self.upper[places], self.ood_score[places]
-        )
+        return ForecastColumns(*(getattr(self, name)[places] for name in Forecast._fields))
 
 
 class Pools:

@@ -99,4 +99,6 @@ class _StandardisedForecasts:
         ends = [self.metric.clipped(self.scale.quantiles(center, spread, side * NORMAL_90)) for side in (-1.0, 1.0)]
         lower, upper = np.minimum(*ends), np.maximum(*ends)
         scale = None if self.scale.location_spread > 0.0 else self.scale
-        return Predictions(np.clip(average, lower, upper), deviation, lower, upper, np.zeros(len(center)), scale)
+        return Predictions(
+            np.clip(average, lower, upper), deviation, lower, upper, np.zeros(len(center)), (center, spread), scale
+        )

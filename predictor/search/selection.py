@@ -82,7 +82,7 @@ class Selector:
         settings, metric = self._settings, self._problem.objectives[0]
         if settings.acquisition == "ei":
             goodness, std = forecast.normal(metric.sign)
-            to_beat = float(goodness.max()) if best is None else float(forecast.goodness(np.array(best), metric.sign))
+            to_beat = float(goodness.max()) if best is None else float(forecast.placed(np.array(best), metric.sign))
             improvement = log_expected_improvement(goodness, std, to_beat)
             return improvement + np.log(np.maximum(feasibility, 1e-300))  # Gardner et al., ICML 2014: the product
         values = acquisition_values(settings.acquisition, forecast, metric.direction, best, rng, settings.kappa)

@@ -94,7 +94,7 @@ def test_an_architecture_shows_its_forecasts_over_the_tasks_of_its_search_spaces
 ) -> None:
     from app.inference import Forecast
 
-    with_forecasts(Forecast(0.5, 0.1, 0.3, 0.7, 0.2))
+    with_forecasts(Forecast(0.5, 0.1, 0.3, 0.7, 0.2, 0.0, 1.0))
     post_task("measured")
     post_task("unmeasured")
     post_task("elsewhere", search_space="graph")

@@ -56,7 +56,7 @@ def test_nothing_known_satisfies_nothing() -> None:
 
 def test_measured_values_take_the_place_of_forecasts() -> None:
     first, second = sampled(search_space("nasbench201"), 2, seed=1)
-    columns = ForecastColumns(*(np.full(2, 5.0) for _ in range(5)))
+    columns = ForecastColumns(*(np.full(2, 5.0) for _ in range(7)))
 
     mean, std, measured = task_source(Measured(frozenset(), {second.id: 7.0}), lambda _: columns)([first, second])
 
