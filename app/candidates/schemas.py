@@ -36,7 +36,7 @@ CANDIDATES_EXAMPLE = {
             "lower": 0.948,
             "upper": 0.974,
             "ood_score": 0.05,
-            "acquisition_value": 0.97,
+            "acquisition_value": 1.42,
             "constraints": [
                 {
                     "metric": "latency_ms",
