@@ -47,7 +47,7 @@ _MIN_FOR_CHOICE = 40
 """Observations from which on they tell whether related tasks help at all."""
 
 _MOST_FOR_CHOICE = 200
-"""Observations that are asked: more tell no more, and a process on four hundred takes seconds to fit."""
+"""Observations that are asked: more tell no more, and take longer."""
 
 _REFERENCE, _UNIVERSAL = "reference.", "universal."
 """What names of tensors in a checkpoint begin with."""

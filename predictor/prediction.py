@@ -17,7 +17,7 @@ NORMAL_90 = 1.6448536269514722
 
 
 class Scale(Protocol):
-    """An increasing map from goodness."""
+    """Where goodness is told."""
 
     def forward(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Metric unit -> units in which larger is better."""

@@ -1,9 +1,9 @@
 """How probable hyperparameters of a residual process are after what was observed, and which are the most probable ones.
 
-Gradients are written out (Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, equation 5.9): that is four
-times as fast as having them derived, which keeps every matrix of every view.
+Gradients are written out (Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, equation 5.9): that is three to
+five times as fast as having them derived, which keeps every matrix of every view.
 
-Notation: S support architectures, P pairs of them in which neither is told apart (an architecture with itself included), K
+Notation: S support architectures, P unordered pairs of them (an architecture with itself included), K
 opinions of the mean, V views, R related tasks.
 """
 
